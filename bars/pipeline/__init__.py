@@ -1,0 +1,1 @@
+"""The experiment grid and the files of its stages."""

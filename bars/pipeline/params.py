@@ -1,0 +1,219 @@
+"""Typed, frozen parameters: one model per block of params.yaml, each read by the stages that name it.
+
+``params.yaml`` layers partial blocks (defaults, scale, slot, base experiment, experiment, scale's own word on the
+experiment); ``bars.pipeline.experiments`` merges them and validates the result with the models here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Slot = Literal["cifar10", "imagenet"]
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Block(BaseModel):
+    """A validated, immutable block; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+# --------------------------------------------------------------------------------------------------- data, runtime
+class DataParams(Block):
+    """One data set: where its images come from, how they are cut, split and augmented."""
+
+    source: Literal["digits", "cifar10", "imagefolder"] = Field(description="where the images come from")
+    path: str | None = Field(None, description="folder of the images, or where to download them to")
+    label: str | None = Field(None, description="name written into every result; default: the source")
+    image_size: Annotated[int, Field(ge=4)] = Field(description="height and width in pixels after resizing")
+    classes: PositiveInt | tuple[str, ...] | None = Field(None, description="the first N classes, or their names; null: all")
+    valid_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.5, description="share of train held out for the alphas")
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.2, description="share held out as test (digits only)")
+    max_train: PositiveInt | None = Field(None, description="class-balanced subset of train (train + valid), in images")
+    max_test: PositiveInt | None = Field(None, description="class-balanced subset of test, in images")
+    split_seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of every split; the same for all runs")
+    download: bool = Field(False, description="fetch the archive when it is not in path (cifar10 only)")
+    in_memory: Literal["auto", "always", "never"] = Field("auto", description="hold all images as uint8, or stream them")
+    memory_limit_gb: Annotated[float, Field(gt=0)] = Field(4.0, description="GiB of uint8 images that auto keeps in memory")
+    workers: Annotated[int, Field(ge=0)] = Field(2, description="loader processes when images are streamed")
+    crop_padding: Annotated[int, Field(ge=0)] = Field(0, description="zero padding in pixels before a random crop")
+    flip: bool = Field(False, description="mirror half of the training images")
+    resized_crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="smallest area of a random resized crop; null: none"
+    )
+
+
+class RuntimeParams(Block):
+    """How a stage computes; part of its parameters because threads and precision change the bits of a result."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field("auto", description="auto, cpu, cuda, cuda:N")
+    threads: PositiveInt = Field(1, description="torch threads of one job")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 autocast on CUDA")
+    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the model; auto: on CUDA only")
+
+
+# --------------------------------------------------------------------------------------------------- space, binarisation
+class SpaceParams(Block):
+    """The search space and the template of its networks (BARS Sec. 4.1)."""
+
+    stages: PositiveInt = Field(description="runs of normal cells, with a reduction cell between two")
+    cells_per_stage: PositiveInt = Field(description="normal cells of a stage at full depth")
+    nodes: PositiveInt = Field(4, description="intermediate nodes of a cell")
+    widths: tuple[float, ...] = Field((0.25, 0.5, 0.75, 1.0), description="relative width choices of a stage")
+    primitives: tuple[Literal["binary_conv_3x3", "binary_conv_5x5", "shortcut", "none"], ...] = Field(
+        ("binary_conv_3x3", "shortcut", "none"), description="candidate operations of an edge"
+    )
+    cell_types: Literal["stage", "shared", "cell"] = Field(
+        "stage", description="one normal cell per stage, one for all (DARTS), or one per cell; reduction cells share one"
+    )
+    search_depth: bool = Field(True, description="search the number of cells per stage (else all are kept)")
+    search_width: bool = Field(True, description="search the width per stage (else 1.0)")
+    init_channels: PositiveInt = Field(description="channels of stage 1 at width 1; doubled at each reduction")
+    stem: Literal["cifar", "imagenet"] = Field("cifar", description="3x3 convolution, or two with stride 2 each")
+    stem_expand: Literal["tile", "conv1x1"] = Field("tile", description="how c_1 stem channels become 4 c_1")
+    op_shortcut: bool = Field(True, description="shortcut across every binary convolution of an edge")
+    cell_shortcut: bool = Field(True, description="shortcut across every cell")
+    reduction_shortcut: Literal["binary_conv", "avgpool"] = Field(
+        "binary_conv", description="cell shortcut of a reduction cell"
+    )
+    norm: Literal["edge", "node"] = Field("edge", description="affine BN per edge, or one non-affine BN per node")
+
+
+class BinarizeParams(Block):
+    """Binarisation of weights and activations (BARS Sec. 3.1, Eq. 1)."""
+
+    weight_scale: Literal["tensor", "channel", "none"] = Field("tensor", description="beta: mean |W| per layer, per channel, or 1")
+    activation_clip: Annotated[float, Field(gt=0)] = Field(1.3, description="straight-through window of activations")
+    weight_clip: Annotated[float, Field(gt=0)] = Field(1.0, description="straight-through window and clamp of weights")
+
+
+# --------------------------------------------------------------------------------------------------- search, derive
+class Ramp(Block):
+    """A value that runs from start to end over the epochs."""
+
+    start: float
+    end: float
+    shape: Literal["linear", "exponential", "constant"] = "linear"
+
+    @model_validator(mode="after")
+    def _exponential_is_positive(self) -> Ramp:
+        if self.shape == "exponential" and not (self.start > 0 and self.end > 0):
+            raise ValueError("an exponential ramp needs start > 0 and end > 0")
+        return self
+
+
+class Budget(Block):
+    """A budget of expected BiOps, absolute or as a share of the largest architecture of the space."""
+
+    biops: PositiveInt | None = None
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Budget:
+        if (self.biops is None) == (self.fraction is None):
+            raise ValueError("give exactly one of biops and fraction")
+        return self
+
+
+class SearchParams(Block):
+    """The bilevel search (BARS Sec. 3.2, 4.2)."""
+
+    epochs: PositiveInt = Field(description="passes over the weight half of train")
+    batch_size: PositiveInt = Field(description="images of a weight step, and of an alpha step")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(description="epochs with frozen alphas (Sec. 4.2.2)")
+    sampling: Literal["gumbel", "softmax", "hard"] = Field(
+        "gumbel", description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through"
+    )
+    temperature: Ramp = Field(description="tau of Eq. 5 over the epochs")
+    entropy_weight: Ramp = Field(description="lambda of Eq. 6 over the epochs after warm-up")
+    budget: Budget = Field(description="F of Eq. 7")
+    capacity_exponent: Annotated[float, Field(ge=0)] = Field(1.0, description="exponent of Eq. 7 above the budget; 0: no regularisation")
+    capacity_exponent_under: float = Field(0.0, description="exponent of Eq. 7 below the budget")
+    width_mask: Literal["activation", "feature"] = Field(
+        "activation", description="soft width masks also scale binary activations, or real-valued features only"
+    )
+    weight_lr: Annotated[float, Field(gt=0)] = Field(description="SGD learning rate of the weights at the start")
+    weight_lr_end: Annotated[float, Field(ge=0)] = Field(description="and at the end of its cosine")
+    weight_momentum: Fraction = Field(0.9, description="SGD momentum")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(3e-4, description="SGD weight decay")
+    grad_clip: Annotated[float, Field(gt=0)] | None = Field(5.0, description="largest gradient norm of a weight step")
+    alpha_lr: Annotated[float, Field(gt=0)] = Field(description="Adam learning rate of the alphas")
+    alpha_betas: tuple[Fraction, Fraction] = Field((0.5, 0.999), description="Adam betas of the alphas")
+    alpha_weight_decay: Annotated[float, Field(ge=0)] = Field(1e-3, description="Adam weight decay of the alphas")
+    alpha_init_std: Annotated[float, Field(ge=0)] = Field(1e-3, description="standard deviation of the initial logits")
+    alpha_every: PositiveInt = Field(1, description="weight steps per alpha step")
+    may_fail: bool = Field(False, description="a diverged search is a result (Table 1, 'Failed'), not an error")
+
+
+class DeriveParams(Block):
+    """From a distribution to one architecture (BARS Sec. 4.3)."""
+
+    method: Literal["sample", "argmax", "random"] = Field(
+        "sample", description="best of K draws by validation loss, the mode, or uniform draws within the budget"
+    )
+    samples: PositiveInt = Field(8, description="K candidates")
+    batch_size: PositiveInt = Field(256, description="images of a validation batch")
+    budget_floor: Fraction = Field(0.9, description="method random: least share of the budget that a draw must use")
+
+
+# --------------------------------------------------------------------------------------------------- train, evaluate
+class RetrainParams(Block):
+    """Training from scratch (BARS Sec. 5.1)."""
+
+    epochs: PositiveInt = Field(description="passes over train + valid")
+    batch_size: PositiveInt = Field(description="images of a step")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="update rule")
+    lr: Annotated[float, Field(gt=0)] = Field(description="largest learning rate")
+    lr_end: Annotated[float, Field(ge=0)] = Field(0.0, description="learning rate at the end (cosine, linear, one_cycle)")
+    schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = Field("cosine", description="learning rate over the steps")
+    milestones: tuple[Fraction, ...] = Field((), description="step: points of decay, as shares of all epochs")
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="step: factor at each milestone")
+    momentum: Fraction = Field(0.9, description="sgd: momentum")
+    nesterov: bool = Field(False, description="sgd: Nesterov's form")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 on all parameters")
+    grad_clip: Annotated[float, Field(gt=0)] | None = Field(5.0, description="largest gradient norm")
+    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
+    drop_path: Fraction = Field(0.0, description="probability of dropping an edge's output at the last epoch, from 0 at the first")
+
+
+class EvaluateParams(Block):
+    """Test accuracy of a trained network."""
+
+    batch_size: PositiveInt = Field(256, description="images of a test batch")
+
+
+class ModelParams(Block):
+    """A hand-made network: a family of bars.models.baselines and its options."""
+
+    family: str = Field(description="name in the registry of bars.models.baselines")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the family")
+    width: Annotated[float, Field(gt=0)] = Field(1.0, description="multiplier of every channel count")
+
+
+# --------------------------------------------------------------------------------------------------- report
+class ClaimsParams(Block):
+    """When a claim counts as supported."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the interval over seeds")
+    min_seeds: PositiveInt = Field(2, description="fewer seeds than this: not tested")
+    collapse_share: Fraction = Field(0.9, description="share of shortcut and none edges above which a search failed")
+    failed_top1: Fraction = Field(0.2, description="top-1 accuracy below which a search failed")
+    ratio_tolerance: Fraction = Field(0.1, description="relative tolerance of a claimed ratio of operations or parameters")
+
+
+class FiguresParams(Block):
+    """How figures look."""
+
+    palette: str = Field("colorblind", description="seaborn palette")
+    context: Literal["paper", "notebook", "talk"] = Field("paper", description="seaborn context")
+    dpi: PositiveInt = Field(200, description="resolution of the PNG files")
+
+
+class ReportParams(Block):
+    """Everything the tables and figures read from params.yaml."""
+
+    claims: ClaimsParams = Field(default_factory=ClaimsParams)
+    figures: FiguresParams = Field(default_factory=FiguresParams)

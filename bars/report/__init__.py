@@ -1,0 +1,1 @@
+"""Tables, figures, claims and the audit of the paper's arithmetic."""

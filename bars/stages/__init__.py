@@ -1,0 +1,1 @@
+"""Procedures of the chain: search, derive, retrain, evaluate."""
