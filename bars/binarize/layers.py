@@ -1,0 +1,139 @@
+"""The binary convolution, and the three broadcasts of what changes over training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bars.binarize.quantizers import WeightQuantizer
+
+
+class BinaryConv2d(nn.Module):
+    """Convolution of quantised activations [N, I, H, W] with quantised weights [O, I/groups, k, k].
+
+    Padding is zero and comes after the sign, so it adds nothing to any sum.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        weight_quantizer: nn.Module,
+        activation_quantizer: nn.Module,
+        init_std: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.weight_quantizer, self.activation_quantizer = weight_quantizer, activation_quantizer
+        self.init_std = init_std
+        shape: tuple[int, ...] = (out_channels, in_channels // groups, kernel_size, kernel_size)
+        if isinstance(weight_quantizer, WeightQuantizer):
+            shape = weight_quantizer.stored_shape(out_channels, in_channels // groups, kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the latent weight from N(0, init_std); BARS's code uses 0.05."""
+        nn.init.normal_(self.weight, std=self.init_std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def bases(self) -> int:
+        """Binary convolutions that this layer costs: M x N with M weight and N activation bases, else 1."""
+        return int(getattr(self.weight_quantizer, "bases", 1)) * int(getattr(self.activation_quantizer, "bases", 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(
+            self.activation_quantizer(x),
+            self.weight_quantizer(self.weight),
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+        )
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Clamp the latent weight to the straight-through window, as its quantizer asks."""
+        clip = getattr(self.weight_quantizer, "latent_clip", None)
+        if clip is not None:
+            self.weight.clamp_(-clip, clip)
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Loss that the weight quantizer adds to the objective (PCNN), or None."""
+        own = getattr(self.weight_quantizer, "weight_loss", None)
+        return None if own is None else own(self.weight)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, bias={self.bias is not None}"
+        )
+
+
+def set_progress(model: nn.Module, p: float) -> None:
+    """Tell every module with ``set_progress`` which share p in [0, 1] of training is done (IR-Net's schedule)."""
+    for module in model.modules():
+        own = getattr(module, "set_progress", None)
+        if own is not None:
+            own(p)
+
+
+def after_step(model: nn.Module) -> None:
+    """Call ``after_step`` of every module that has it; use after each optimiser step (clamps latent weights)."""
+    for module in model.modules():
+        own = getattr(module, "after_step", None)
+        if own is not None:
+            own()
+
+
+def auxiliary_loss(model: nn.Module) -> Tensor | None:
+    """Sum of all modules' ``auxiliary_loss()``, to be added to the objective; None where there is none."""
+    total: Tensor | None = None
+    for module in model.modules():
+        own = getattr(module, "auxiliary_loss", None)
+        term: Tensor | None = None if own is None else own()
+        if term is not None:
+            total = term if total is None else total + term
+    return total
+
+
+# The word in a module's path that says what a float convolution does, and Table 2's name for it.
+_FLOAT_PARTS = (
+    ("cell_shortcut", "FP Cell Shortcut"),
+    ("downsample", "FP Downsample"),
+    ("transition", "FP Downsample"),
+)
+
+
+def is_fully_binarized(model: nn.Module) -> tuple[bool, str]:
+    """Whether every convolution and linear layer outside ``model.stem`` and ``model.head`` is binary.
+
+    The string names the float parts, as in Table 2's column ("FP Downsample"), sorted and comma separated.
+    """
+    parts: set[str] = set()
+    for path, module in model.named_modules():
+        names = path.split(".")
+        if names[0] in ("stem", "head"):
+            continue
+        is_float = isinstance(module, nn.Conv2d | nn.Linear)
+        if isinstance(module, BinaryConv2d):
+            quantizers = (module.weight_quantizer, module.activation_quantizer)
+            is_float = any(isinstance(quantizer, nn.Identity) for quantizer in quantizers)
+        if is_float:
+            parts.add(next((label for word, label in _FLOAT_PARTS if word in names), "FP Convolution"))
+    return not parts, ", ".join(sorted(parts))
