@@ -1,4 +1,4 @@
-"""Write requirements.lock and environment.yml from this environment: what pyproject.toml asks for, and all that follows.
+"""Write requirements.lock and environment.yml from this environment: what pyproject.toml asks for, and its closure.
 
 Usage: python workflow/scripts/lock.py    (in an environment made by ``pip install '.[dev]'`` that passed the tests)
 """
