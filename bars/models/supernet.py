@@ -1,0 +1,229 @@
+"""The supernet: every architecture of the space in one network with shared weights (BARS Sec. 3.2, 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from bars.cost import channels
+from bars.models.cell import Cell, OpChoice
+from bars.models.ends import Head, Stem, half_stem_mask
+from bars.models.network import Network
+from bars.models.primitives import BinaryUnit, Template
+from bars.models.width import Width
+from bars.pipeline.params import BinarizeParams, SpaceParams
+from bars.space import Genotype, SearchSpace
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A relaxed draw of an architecture, or a one-hot one when ``genotype`` is given.
+
+    op [types, edges, primitives], depth [stages, cells + 1] and width [stages, widths] sum to 1 over the last axis;
+    depth or width is None where it is not searched. With ``genotype`` only the drawn parts are computed; the tensors, if
+    any, are then straight-through ones that carry the gradient.
+    """
+
+    op: Tensor | None
+    depth: Tensor | None
+    width: Tensor | None
+    genotype: Genotype | None = None
+
+    @classmethod
+    def one_hot(cls, genotype: Genotype) -> Sample:
+        """The architecture itself, without gradient."""
+        return cls(None, None, None, genotype)
+
+    def to(self, device: torch.device | str) -> Sample:
+        """The sample on another device."""
+        move = [None if t is None else t.to(device, non_blocking=True) for t in (self.op, self.depth, self.width)]
+        return replace(self, op=move[0], depth=move[1], width=move[2])
+
+
+class Supernet(nn.Module):
+    """Images [N, 3, H, W] and a Sample -> logits. At a one-hot sample it equals the derived network, output for output.
+
+    BN always uses the batch's statistics: those of a mixture belong to no architecture.
+    """
+
+    masks: Tensor
+
+    def __init__(
+        self,
+        space: SpaceParams,
+        binarize: BinarizeParams,
+        image_size: int,
+        num_classes: int,
+        width_mask: str = "activation",
+    ) -> None:
+        super().__init__()
+        self.params, self.binarize = space, binarize
+        self.image_size, self.num_classes = image_size, num_classes
+        self.space = SearchSpace.from_params(space)
+        template = Template.of(space, binarize, track=False, width_mask=width_mask)
+        full = [space.init_channels << s for s in range(space.stages)]
+        edges, candidates = self.space.edges, [self.space.primitives] * len(self.space.edges)
+        self.stem = Stem(space.stem, space.stem_expand, full[0], space.nodes, track=False)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(Cell(edges, candidates, c, c, 1, template) for _ in range(space.cells_per_stage)) for c in full
+        )
+        self.reductions = nn.ModuleList(Cell(edges, candidates, c, 2 * c, 2, template) for c in full[:-1])
+        self.head = Head(full[-1], space.nodes, num_classes)
+        self.type_index = {name: i for i, name in enumerate(self.space.all_types)}
+        for s, c in enumerate(full):
+            counts = [channels(space.init_channels, s, w) for w in self.space.width_choices]
+            rows = torch.tensor([[float(j < count) for j in range(c)] for count in counts])
+            self.register_buffer(f"masks_{s}", rows, persistent=False)
+
+    def forward(self, images: Tensor, sample: Sample) -> Tensor:
+        if sample.genotype is not None:
+            return self._one_hot(images, sample, sample.genotype)
+        return self._relaxed(images, sample)
+
+    # ---------------------------------------------------------------- relaxed: everything is computed, then weighted
+    def _relaxed(self, images: Tensor, sample: Sample) -> Tensor:
+        own = [self._width(s, s, sample) for s in range(self.space.stages)]
+        x = self.stem(images, own[0], self._inner_stem_mask(sample))
+        for s, cells in enumerate(self.stages):
+            last = s == self.space.stages - 1
+            leaving = own[s] if last else self._width(s, s + 1, sample)
+            x, width = self._relaxed_stage(x, s, cells, own[s], leaving, sample)
+            if not last:
+                x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
+        logits: Tensor = self.head(x)
+        return logits
+
+    def _relaxed_stage(
+        self, x: Tensor, s: int, cells: Sequence[nn.Module], own: Width, leaving: Width, sample: Sample
+    ) -> tuple[Tensor, Width]:
+        """Chain of cells and their aggregation node (BARS Eq. 3).
+
+        A cell that ends its stage works at the next stage's width. Whether it does is P(depth = k | depth >= k) of the
+        draw, so its mask mixes the two widths in that proportion; at a one-hot depth that is exact.
+        """
+        depth = None if sample.depth is None else sample.depth[s]
+        total = None if depth is None else depth[0].to(x.dtype) * x
+        mask = None if depth is None or own.mask is None else depth[0] * own.mask
+        width = own
+        source = own
+        for k, cell in enumerate(cells):
+            if depth is None:
+                width = leaving if k == len(cells) - 1 else own
+            else:
+                width = _between(own, leaving, depth[k + 1] / depth[k + 1 :].sum().clamp_min(1e-12))
+            x = cell(x, source, width, self._choice(sample, self.space.cell_type(s, k)))
+            source = width
+            if depth is not None and total is not None:
+                total = torch.addcmul(total, x, depth[k + 1].to(x.dtype))
+                mask = None if mask is None or width.mask is None else mask + depth[k + 1] * width.mask
+        if depth is None or total is None:
+            return x, width
+        return total, Width(own.channels, mask)
+
+    def _width(self, stage: int, chooser: int, sample: Sample) -> Width:
+        """Full channels of ``stage`` under the relaxed width that stage ``chooser`` drew (BARS Eq. 4)."""
+        rows: Tensor = getattr(self, f"masks_{stage}")
+        return Width(rows.shape[1], None if sample.width is None else sample.width[chooser] @ rows)
+
+    def _inner_stem_mask(self, sample: Sample) -> Tensor | None:
+        if self.params.stem != "imagenet" or sample.width is None:
+            return None
+        counts = [channels(self.params.init_channels, 0, w) for w in self.space.width_choices]
+        return half_stem_mask(sample.width[0], counts, self.params.init_channels)
+
+    def _choice(self, sample: Sample, cell_type: str) -> OpChoice:
+        weight = None if sample.op is None else sample.op[self.type_index[cell_type]]
+        if sample.genotype is None:
+            return OpChoice(weight)
+        chosen = sample.genotype.cells[cell_type]
+        return OpChoice(weight, [self.space.primitives.index(chosen[e]) for e in self.space.edges])
+
+    # ---------------------------------------------------------------- one-hot: only what was drawn is computed
+    def _one_hot(self, images: Tensor, sample: Sample, genotype: Genotype) -> Tensor:
+        own = [self._slice(s, s, sample, genotype) for s in range(self.space.stages)]
+        inner = None
+        if self.params.stem == "imagenet":
+            half = max(1, channels(self.params.init_channels, 0, genotype.stages[0].width) // 2)
+            inner = (torch.arange(max(1, self.params.init_channels // 2), device=images.device) < half).float()
+        x = self.stem(images, own[0], inner)
+        for s, stage in enumerate(genotype.stages):
+            last = s == self.space.stages - 1
+            leaving = own[s] if last else self._slice(s, s + 1, sample, genotype)
+            width = own[s]
+            for k in range(stage.depth):
+                target = leaving if k == stage.depth - 1 else own[s]
+                x = self.stages[s][k](x, width, target, self._choice(sample, self.space.cell_type(s, k)))  # type: ignore[index]
+                width = target
+            if sample.depth is not None:
+                x = x * sample.depth[s, stage.depth].to(x.dtype)
+            if not last:
+                x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
+        logits: Tensor = self.head(x)
+        return logits
+
+    def _slice(self, stage: int, chooser: int, sample: Sample, genotype: Genotype) -> Width:
+        count = channels(self.params.init_channels, stage, genotype.stages[chooser].width)
+        if sample.width is None:
+            return Width(count)
+        rows: Tensor = getattr(self, f"masks_{stage}")
+        return Width(count, (sample.width[chooser] @ rows)[:count])
+
+    # ---------------------------------------------------------------- to a derived network
+    @torch.no_grad()
+    def extract(self, genotype: Genotype) -> Network:
+        """The derived network of ``genotype`` with this supernet's weights."""
+        network = Network(self.params, self.binarize, genotype, self.image_size, self.num_classes)
+        first = channels(self.params.init_channels, 0, genotype.stages[0].width)
+        _copy_stem(self.stem, network.stem, first)
+        for shape, cell in zip(network.shapes, network.cells, strict=True):
+            source = self.reductions[shape.stage] if shape.index is None else self.stages[shape.stage][shape.index]  # type: ignore[index]
+            assert isinstance(source, Cell) and isinstance(cell, Cell)
+            _copy_cell(source, cell)
+        active = network.head.c
+        weight = self.head.weight.view(-1, self.head.nodes, self.head.c)[:, :, :active]
+        network.head.weight.copy_(weight.reshape(network.head.weight.shape))
+        network.head.bias.copy_(self.head.bias)
+        return network
+
+
+def _between(own: Width, leaving: Width, share: Tensor) -> Width:
+    if own.mask is None or leaving.mask is None:
+        return own
+    return Width(own.channels, torch.lerp(own.mask, leaving.mask, share.to(own.mask.dtype)))
+
+
+def _copy_unit(source: BinaryUnit, target: BinaryUnit) -> None:
+    for wide, narrow in zip(source.convs, target.convs, strict=True):
+        _, c_out, _, c_in = narrow.blocks
+        narrow.weight.copy_(wide.sliced(Width(c_in), Width(c_out)))
+    for name in ("gain", "bias"):
+        wide_vector, narrow_vector = getattr(source, name), getattr(target, name)
+        if wide_vector is not None:
+            by_node = wide_vector.view(source.in_blocks, source.c_in)[:, : target.c_in]
+            narrow_vector.copy_(by_node.reshape(-1))
+
+
+def _copy_cell(source: Cell, target: Cell) -> None:
+    _copy_unit(source.preprocess, target.preprocess)
+    for wide, narrow in zip(source.mixed, target.mixed, strict=True):
+        for name, unit in narrow.units.items():
+            _copy_unit(wide.units[name], unit)
+    if source.shortcut is not None and target.shortcut is not None:
+        _copy_unit(source.shortcut, target.shortcut)
+
+
+def _copy_stem(source: Stem, target: Stem, active: int) -> None:
+    for wide, narrow in zip(source.convs, target.convs, strict=True):
+        c_out, c_in = narrow.conv.weight.shape[:2]
+        narrow.conv.weight.copy_(wide.conv.weight[:c_out, :c_in])
+        narrow.norm.weight.copy_(wide.norm.weight[:c_out])
+        narrow.norm.bias.copy_(wide.norm.bias[:c_out])
+    if source.expand is not None and target.expand is not None:
+        weight = source.expand.conv.weight.view(source.nodes, source.c, source.c, 1, 1)[:, :active, :active]
+        target.expand.conv.weight.copy_(weight.reshape(target.expand.conv.weight.shape))
+        for name in ("weight", "bias"):
+            by_node = getattr(source.expand.norm, name).view(source.nodes, source.c)[:, :active]
+            getattr(target.expand.norm, name).copy_(by_node.reshape(-1))
