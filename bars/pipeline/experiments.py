@@ -1,0 +1,700 @@
+"""The resolved grid: params.yaml's layers merged into one fully typed Experiment per name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bars.errors import BudgetError, GridError, ParamsError
+from bars.pipeline import params as models
+from bars.pipeline import paths
+from bars.pipeline.load import BLOCKS, Params, Tree, explain, hint, join, merge_blocks, one_of, problems_error
+from bars.pipeline.paths import STAGES, Stage
+
+Kind = Literal["searched", "widened", "random", "fixed", "baseline"]
+
+_STAGES_OF: dict[str, tuple[Stage, ...]] = {
+    "searched": STAGES,
+    "widened": ("retrain", "evaluate"),
+    "random": ("derive", "retrain", "evaluate"),
+    "fixed": ("derive", "retrain", "evaluate"),
+    "baseline": ("retrain", "evaluate"),
+}
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "searched": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
+    "widened": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
+    "random": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
+    "fixed": ("data", "space", "binarize", "derive", "retrain", "evaluate", "runtime"),
+    "baseline": ("data", "model", "binarize", "retrain", "evaluate", "runtime"),
+}
+_TYPES: dict[str, type[models.Block]] = {**BLOCKS, "model": models.ModelParams}
+# Where data lie and how they are fetched: these change no result, so they rerun no stage but the data's own.
+_DATA_PLACE = frozenset({"path", "download", "workers"})
+# Keys of an experiment that are its own and not taken over from its base.
+_OWN_KEYS = frozenset({"base", "label", "extra"})
+_PAPER_SCALE_RECIPE = frozenset({"epochs", "batch_size"})
+
+
+class StageView:
+    """The values one stage may read; reading any other block is an error, so a stage's parameter list is complete."""
+
+    def __init__(self, stage: str, values: Mapping[str, Any]) -> None:
+        self._stage, self._values = stage, dict(values)
+
+    def _get(self, name: str) -> Any:
+        if name not in self._values:
+            raise AttributeError(f"stage {self._stage} does not read {name}; it reads {', '.join(self._values)}")
+        return self._values[name]
+
+    @property
+    def data(self) -> models.DataParams:
+        """The stage's data set (that of the search for search and derive)."""
+        return self._get("data")  # type: ignore[no-any-return]
+
+    @property
+    def space(self) -> models.SpaceParams:
+        """The search space, with the network's own channel count."""
+        return self._get("space")  # type: ignore[no-any-return]
+
+    @property
+    def binarize(self) -> models.BinarizeParams:
+        """Binarisation."""
+        return self._get("binarize")  # type: ignore[no-any-return]
+
+    @property
+    def search(self) -> models.SearchParams:
+        """The search, its budget in absolute BiOps."""
+        return self._get("search")  # type: ignore[no-any-return]
+
+    @property
+    def derive(self) -> models.DeriveParams:
+        """The derivation."""
+        return self._get("derive")  # type: ignore[no-any-return]
+
+    @property
+    def retrain(self) -> models.RetrainParams:
+        """Training from scratch."""
+        return self._get("retrain")  # type: ignore[no-any-return]
+
+    @property
+    def evaluate(self) -> models.EvaluateParams:
+        """The evaluation."""
+        return self._get("evaluate")  # type: ignore[no-any-return]
+
+    @property
+    def runtime(self) -> models.RuntimeParams:
+        """How to compute."""
+        return self._get("runtime")  # type: ignore[no-any-return]
+
+    @property
+    def model(self) -> models.ModelParams:
+        """The hand-made network."""
+        return self._get("model")  # type: ignore[no-any-return]
+
+    @property
+    def slot(self) -> models.Slot:
+        """The slot, which picks a hand-made network's stem."""
+        return self._get("slot")  # type: ignore[no-any-return]
+
+    @property
+    def budget_biops(self) -> int:
+        """The budget of random draws, in BiOps."""
+        return self._get("budget_biops")  # type: ignore[no-any-return]
+
+    @property
+    def genotype(self) -> dict[str, Any]:
+        """A genotype given in params.yaml."""
+        return self._get("genotype")  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the grid, resolved at one scale. Blocks that do not apply raise GridError when read."""
+
+    name: str
+    group: str
+    scale: str
+    kind: Kind
+    slot: models.Slot
+    seeds: tuple[int, ...]
+    label: str
+    extra: bool  # not in the paper
+    reason: str | None  # why it is not run at this scale; None: it is run
+    dataset: str  # names of its data sets: the slot's, or its own where it changes them
+    search_dataset: str
+    blocks: Mapping[str, models.Block] = field(repr=False)  # only those that apply; empty when it is not run
+    search_from: str | None = None
+    genotype_from: str | None = None
+    width_multiplier: float = 1.0
+    genotype: dict[str, Any] | None = None
+    own_recipe: bool = False  # trained with its authors' recipe
+    _sources: Mapping[str, Experiment] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages it runs itself, in order."""
+        stages = _STAGES_OF[self.kind]
+        return tuple(s for s in stages if s != "search") if self.search_from else stages
+
+    def has(self, block: str) -> bool:
+        """Whether a block applies."""
+        return block in self.blocks
+
+    def block(self, name: str) -> models.Block:
+        """A block by name. Raises GridError if it does not apply or the experiment is not run at this scale."""
+        if name not in self.blocks:
+            raise GridError(
+                f"{self.name} has no block {name}", where=f"scale {self.scale}", got=self.reason or self.kind
+            )
+        return self.blocks[name]
+
+    @property
+    def data(self) -> models.DataParams:
+        """Data of retrain and evaluate."""
+        return self.block("data")  # type: ignore[return-value]
+
+    @property
+    def search_data(self) -> models.DataParams:
+        """Data of search and derive."""
+        return self.block("search_data")  # type: ignore[return-value]
+
+    @property
+    def space(self) -> models.SpaceParams:
+        """The search space (its channels already multiplied by width_multiplier)."""
+        return self.block("space")  # type: ignore[return-value]
+
+    @property
+    def binarize(self) -> models.BinarizeParams:
+        """Binarisation."""
+        return self.block("binarize")  # type: ignore[return-value]
+
+    @property
+    def search(self) -> models.SearchParams:
+        """The search, its budget in absolute BiOps."""
+        return self.block("search")  # type: ignore[return-value]
+
+    @property
+    def derive(self) -> models.DeriveParams:
+        """The derivation."""
+        return self.block("derive")  # type: ignore[return-value]
+
+    @property
+    def retrain(self) -> models.RetrainParams:
+        """Training from scratch."""
+        return self.block("retrain")  # type: ignore[return-value]
+
+    @property
+    def evaluate(self) -> models.EvaluateParams:
+        """The evaluation."""
+        return self.block("evaluate")  # type: ignore[return-value]
+
+    @property
+    def runtime(self) -> models.RuntimeParams:
+        """How to compute."""
+        return self.block("runtime")  # type: ignore[return-value]
+
+    @property
+    def model(self) -> models.ModelParams:
+        """The hand-made network."""
+        return self.block("model")  # type: ignore[return-value]
+
+    @property
+    def budget_biops(self) -> int | None:
+        """The budget in BiOps of a searched or random experiment."""
+        biops = self.search.budget.biops if self.has("search") else None
+        return biops
+
+    # -------------------------------------------------------------------------------------------- files
+    def dir(self, stage: str, seed: int) -> str:
+        """Folder of a stage, relative to the results folder."""
+        return paths.stage_dir(self.scale, self.group, self.name, seed, stage)
+
+    def outputs(self, stage: str, seed: int) -> tuple[str, ...]:
+        """Files a stage writes, relative to the results folder, provenance.json last."""
+        return tuple(f"{self.dir(stage, seed)}/{name}" for name in (*paths.OUTPUTS[stage], paths.PROVENANCE))
+
+    def file(self, stage: str, name: str, seed: int) -> str:
+        """A file of the run wherever it was made: ``search_from`` and ``genotype_from`` are followed."""
+        if stage not in self.stages:
+            source = self.genotype_from if self.genotype_from else self.search_from
+            if source is None or stage not in ("search", "derive"):
+                raise GridError(
+                    f"{self.name} has no stage {stage}", where=f"scale {self.scale}", allowed=one_of(self.stages)
+                )
+            return self._sources[source].file(stage, name, seed)
+        return f"{self.dir(stage, seed)}/{name}"
+
+    def searches(self) -> bool:
+        """Whether a search, its own or another's, stands behind its network."""
+        if self.kind == "widened" and self.genotype_from:
+            return self._sources[self.genotype_from].searches()
+        return self.kind == "searched"
+
+    def inputs(self, stage: str, seed: int) -> tuple[str, ...]:
+        """Files of earlier stages a stage reads, relative to the results folder."""
+        self._check_stage(stage, seed)
+        split = paths.split_path(self.scale, self.dataset)
+        search_split = paths.split_path(self.scale, self.search_dataset)
+        found = [self.file("search", "distribution.json", seed)] if self.searches() else []
+        genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
+        if stage == "search":
+            return (search_split,)
+        if stage == "derive":
+            return (search_split, *found, self.file("search", "supernet.pt", seed)) if found else ()
+        if stage == "retrain":
+            return (split, *genotype)
+        return (split, self.file("retrain", "checkpoint.pt", seed), *genotype, *found)
+
+    # -------------------------------------------------------------------------------------------- parameters
+    def view(self, stage: str) -> StageView:
+        """The blocks that a stage may read, with the device and the place of the data."""
+        return StageView(stage, self._values(stage))
+
+    def stage_params(self, stage: str) -> dict[str, Any]:
+        """JSON-able, canonical parameters of a stage; the stage reruns when they change.
+
+        Left out are the device and where data lie (path, download, workers): they change no result by design and stand
+        in provenance.json.
+        """
+        return {name: _plain(value) for name, value in sorted(self._values(stage).items())}
+
+    def _values(self, stage: str) -> dict[str, Any]:
+        self._check_stage(stage)
+        if stage == "search":
+            return self._pick("space", "binarize", "search", "runtime") | {"data": self.search_data}
+        network = {"model": self.model, "slot": self.slot} if self.kind == "baseline" else {"space": self.space}
+        if stage == "derive" and self.kind == "fixed":
+            return network | {"genotype": self.genotype}
+        if stage == "derive":
+            values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
+            return values | {"budget_biops": self.budget_biops} if self.kind == "random" else values
+        return network | self._pick("data", "binarize", stage, "runtime")
+
+    def _pick(self, *names: str) -> dict[str, Any]:
+        return {name: self.block(name) for name in names}
+
+    def _check_stage(self, stage: str, seed: int | None = None) -> None:
+        if self.reason is not None:
+            raise GridError(f"{self.name} is not run at scale {self.scale}", got=self.reason)
+        if stage not in self.stages:
+            raise GridError(
+                f"{self.name} has no stage {stage}", got=f"a {self.kind} experiment", allowed=one_of(self.stages)
+            )
+        if seed is not None and seed not in self.seeds:
+            raise GridError(
+                f"{self.name} has no seed {seed} at scale {self.scale}",
+                got=str(seed),
+                allowed=one_of(str(s) for s in self.seeds),
+                do=f"add it to scales.{self.scale}.seeds",
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Canonical JSON-able form of a block, without what may not trigger a rerun."""
+    if isinstance(value, models.RuntimeParams):
+        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k != "device"}
+    if isinstance(value, models.DataParams):
+        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k not in _DATA_PLACE}
+    if isinstance(value, models.Block):
+        return dict(sorted(value.model_dump(mode="json").items()))
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------ layers
+@dataclass(frozen=True)
+class _Layer:
+    """A mapping of partial blocks and where it stands in params.yaml."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def blocks(self) -> Tree:
+        return {k: v for k, v in self.values.items() if k in _TYPES}
+
+
+class Grid:
+    """All experiments at one scale, resolved and checked. Raises ParamsError, GridError or BudgetError."""
+
+    def __init__(self, params: Params, scale: str | None = None) -> None:
+        self.params = params
+        self.scale = params.scale if scale is None else scale
+        scales: Mapping[str, Any] = params.tree["scales"]
+        if self.scale not in scales:
+            raise GridError(f"no such scale{hint(self.scale, scales)}", got=self.scale, allowed=one_of(scales))
+        self._scale: Mapping[str, Any] = scales[self.scale]
+        self.seeds: tuple[int, ...] = tuple(self._scale["seeds"])
+        self._where = {n: g for g, names in params.tree["experiments"].items() for n in names}
+        self._problems: list[str] = []
+        self._done: dict[str, Experiment] = {}
+        self._datasets: dict[str, models.DataParams] = {}
+        self._slots = {slot: self._slot_data(slot) for slot, layer in self._scale["slots"].items() if layer is not None}
+        self._raise_problems()
+        resolved = {name: self._resolve(name, ()) for name in self._where}
+        self._raise_problems()
+        self.experiments: Mapping[str, Experiment] = MappingProxyType(resolved)
+        self.datasets: Mapping[str, models.DataParams] = MappingProxyType(self._datasets)
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return iter(self.experiments.values())
+
+    def __getitem__(self, name: str) -> Experiment:
+        if name not in self.experiments:
+            near = hint(name, self.experiments)
+            raise GridError(f"no such experiment{near}", got=name, do="bars experiments lists them")
+        return self.experiments[name]
+
+    def runnable(self) -> list[Experiment]:
+        """Experiments that are run at this scale."""
+        return [e for e in self if e.reason is None]
+
+    def dataset(self, name: str) -> models.DataParams:
+        """Parameters of a data set: a slot, slot-search, or one that an experiment changes."""
+        if name not in self.datasets:
+            off = name.removesuffix("-search") in self._scale["slots"] and "there is none at this scale"
+            raise GridError(
+                f"no data set {name} at scale {self.scale}{hint(name, self.datasets)}",
+                got=off or name,
+                allowed=one_of(self.datasets),
+            )
+        return self.datasets[name]
+
+    def dataset_params(self, name: str) -> dict[str, Any]:
+        """JSON-able parameters of the data stage of a data set (here with its path)."""
+        return {"data": dict(sorted(self.dataset(name).model_dump(mode="json").items()))}
+
+    def _raise_problems(self) -> None:
+        if self._problems:
+            raise problems_error(f"{self.params.path} is not valid at scale {self.scale}", self._problems)
+
+    # ---------------------------------------------------------------------------------------- layers
+    def _base_layers(self, slot: str) -> list[_Layer]:
+        tree, slots = self.params.tree, self._scale["slots"]
+        layers = [_Layer("", {"runtime": tree.get("runtime", {})}), _Layer("defaults", tree.get("defaults", {}))]
+        layers.append(_Layer(f"scales.{self.scale}", self._scale))
+        return [*layers, _Layer(f"scales.{self.scale}.slots.{slot}", slots.get(slot) or {})]
+
+    def _own_layers(self, name: str) -> list[_Layer]:
+        """The layers of one experiment, without its base: its own word, its recipe, the scale's word."""
+        group = self._where[name]
+        layers = [_Layer(f"experiments.{group}.{name}", self.params.tree["experiments"][group][name])]
+        layers.append(
+            _Layer(f"scales.{self.scale}.experiments.{name}", self._scale.get("experiments", {}).get(name) or {})
+        )
+        return [part for layer in layers for part in self._with_recipe(layer)]
+
+    def _with_recipe(self, layer: _Layer) -> list[_Layer]:
+        recipe = layer.values.get("own_recipe", {}).get("retrain")
+        if self.params.recipe != "own" or not recipe:
+            return [layer]
+        if self.scale != "paper":
+            recipe = {k: v for k, v in recipe.items() if k not in _PAPER_SCALE_RECIPE}
+        return [layer, _Layer(f"{layer.where}.own_recipe", {"retrain": recipe})]
+
+    def _chain(self, name: str) -> list[str]:
+        """The experiment's bases, first one first, and itself."""
+        chain = [name]
+        while (base := self._key(chain[0], "base")) is not None:
+            if base not in self._where:
+                raise GridError(
+                    f"no such experiment{hint(base, self._where)}", where=self._at(chain[0], "base"), got=base
+                )
+            if base in chain:
+                raise GridError(
+                    "experiments are each other's base", where=" -> ".join([name, *reversed(chain[:-1]), base])
+                )
+            chain.insert(0, base)
+        return chain
+
+    def _key(self, name: str, key: str) -> Any:
+        """An experiment's own value of a key, the scale's word first."""
+        group = self._where[name]
+        own: Mapping[str, Any] = self.params.tree["experiments"][group][name]
+        return {**own, **(self._scale.get("experiments", {}).get(name) or {})}.get(key)
+
+    def _at(self, name: str, *keys: str) -> str:
+        return join("experiments", self._where[name], name, *keys)
+
+    # ---------------------------------------------------------------------------------------- one experiment
+    def _resolve(self, name: str, asking: tuple[str, ...]) -> Experiment:
+        if name in self._done:
+            return self._done[name]
+        if name in asking:
+            raise GridError("experiments wait for each other's output", where=" -> ".join((*asking, name)))
+        own = [layer for link in self._chain(name) for layer in self._own_layers(link)]
+        inherited: Tree = {}
+        for layer in own:
+            inherited.update({k: v for k, v in layer.values.items() if k not in _OWN_KEYS and k not in _TYPES})
+        slot = inherited.get("slot")
+        if slot is None:
+            raise ParamsError(
+                "an experiment needs a slot, its own or its base's", where=self._at(name), allowed=one_of(self._slots)
+            )
+        layers = [*self._base_layers(slot), *own]
+        tree: Tree = {}
+        for layer in layers:
+            tree = merge_blocks(tree, layer.blocks(), layer.where)
+        kind = self._kind(name, inherited, tree)
+        sources = self._sources(name, inherited, asking)
+        reason = self._reason(name, slot, sources)
+        seeds = tuple(inherited.get("seeds", self.seeds))
+        blocks = {} if reason else self._blocks(name, kind, slot, tree, layers, inherited)
+        dataset, search_dataset = ("", "") if reason else self._name_datasets(name, slot, blocks)
+        experiment = Experiment(
+            name=name,
+            group=self._where[name],
+            scale=self.scale,
+            kind=kind,
+            slot=slot,
+            seeds=seeds,
+            label=str(self._key(name, "label") or name),
+            extra=bool(self._key(name, "extra")),
+            reason=reason,
+            dataset=dataset,
+            search_dataset=search_dataset,
+            blocks=MappingProxyType(blocks),
+            search_from=inherited.get("search_from"),
+            genotype_from=inherited.get("genotype_from"),
+            width_multiplier=float(inherited.get("width_multiplier", 1.0)),
+            genotype=self._literal_genotype(name, inherited.get("genotype")),
+            own_recipe=any(layer.where.endswith(".own_recipe") for layer in own),
+            _sources=sources,
+        )
+        if reason is None and not self._problems:
+            self._check_sources(experiment)
+        self._done[name] = experiment
+        return experiment
+
+    def _kind(self, name: str, own: Tree, tree: Tree) -> Kind:
+        """What sort of run it is, from the one source of its network."""
+        random = tree.get("derive", {}).get("method") == "random"
+        sources: dict[str, tuple[bool, Kind]] = {
+            "model": ("model" in tree and "family" in tree["model"], "baseline"),
+            "genotype": (own.get("genotype") is not None, "fixed"),
+            "genotype_from": (own.get("genotype_from") is not None, "widened"),
+            "derive.method: random": (random and "model" not in tree, "random"),
+            "search_from": (own.get("search_from") is not None, "searched"),
+        }
+        given = [key for key, (there, _) in sources.items() if there]
+        if len(given) > 1:
+            raise ParamsError(
+                "an experiment's network has more than one source", where=self._at(name), got=" and ".join(given)
+            )
+        return sources[given[0]][1] if given else "searched"
+
+    def _sources(self, name: str, own: Tree, asking: tuple[str, ...]) -> dict[str, Experiment]:
+        sources = {}
+        for key in ("search_from", "genotype_from"):
+            source = own.get(key)
+            if source is None:
+                continue
+            if source not in self._where:
+                raise GridError(f"no such experiment{hint(source, self._where)}", where=self._at(name, key), got=source)
+            sources[source] = self._resolve(source, (*asking, name))
+        return sources
+
+    def _reason(self, name: str, slot: str, sources: Mapping[str, Experiment]) -> str | None:
+        overrides = self._scale.get("experiments", {})
+        if any(link in overrides and overrides[link] is None for link in (name,)):
+            return f"switched off at scale {self.scale}"
+        if slot not in self._slots:
+            return f"no {slot} data at scale {self.scale}"
+        for source in sources.values():
+            if source.reason is not None:
+                return f"needs {source.name}: {source.reason}"
+        return None
+
+    # ---------------------------------------------------------------------------------------- blocks
+    def _blocks(
+        self, name: str, kind: Kind, slot: str, tree: Tree, layers: list[_Layer], own: Tree
+    ) -> dict[str, models.Block]:
+        tree = dict(tree)
+        tree["search_data"] = merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")
+        if kind == "baseline":
+            tree["model"] = merge_blocks({"width": self._model_width(slot)}, tree["model"], "model")
+        blocks: dict[str, models.Block] = {}
+        for key in _NEEDS[kind]:
+            block = self._block(key, tree.get(key, {}), layers, name)
+            if block is not None:
+                blocks[key] = block
+        if len(blocks) < len(_NEEDS[kind]):
+            return blocks  # problems were noted and will be raised
+        if "space" in blocks:
+            blocks["space"] = _widened(blocks["space"], float(own.get("width_multiplier", 1.0)), self._at(name))
+        elif "width_multiplier" in own:
+            raise ParamsError(
+                "width_multiplier is for searched networks", where=self._at(name), do="set model.width instead"
+            )
+        if "search" in blocks:
+            blocks["search"] = self._with_budget(name, slot, blocks)
+        return blocks
+
+    def _block(self, key: str, tree: Tree, layers: list[_Layer], name: str) -> models.Block | None:
+        """A validated block; its problems are noted with the layer that wrote the value."""
+        model = _TYPES[key]
+
+        def locate(path: tuple[str, ...]) -> str:
+            for layer in reversed(layers):
+                for block in (key, "data") if key == "search_data" else (key,):
+                    if path and _contains(layer.values.get(block), path):
+                        return join(layer.where, block, *path)
+            return f"{join(key, *path)} of {name}"
+
+        try:
+            return model.model_validate(tree)
+        except ValidationError as error:
+            self._problems.extend(explain(error, model, tree, locate))
+            return None
+
+    def _model_width(self, slot: str) -> float:
+        return float((self._scale["slots"].get(slot) or {}).get("model_width", self._scale.get("model_width", 1.0)))
+
+    def _literal_genotype(self, name: str, given: Any) -> dict[str, Any] | None:
+        """A genotype written in params.yaml, or read from the file it names (relative to the params file)."""
+        if given is None or isinstance(given, dict):
+            return given
+        path = Path(given) if Path(given).is_absolute() else self.params.path.parent / given
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ParamsError(
+                "cannot read the genotype", where=self._at(name, "genotype"), got=f"{path}: {error}"
+            ) from None
+        if not isinstance(value, dict):
+            raise ParamsError("not a genotype", where=str(path), got=type(value).__name__, allowed="a JSON object")
+        return value
+
+    # ---------------------------------------------------------------------------------------- data sets
+    def _slot_data(self, slot: str) -> dict[str, models.Block]:
+        """The slot's own data sets and search space, before any experiment speaks."""
+        layers = self._base_layers(slot)
+        tree: Tree = {}
+        for layer in layers:
+            tree = merge_blocks(tree, layer.blocks(), layer.where)
+        tree["search_data"] = merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")
+        found = {key: self._block(key, tree.get(key, {}), layers, slot) for key in ("data", "search_data", "space")}
+        blocks = {key: block for key, block in found.items() if block is not None}
+        if "data" in blocks and "search_data" in blocks:
+            self._name_datasets(slot, slot, blocks)
+        return blocks
+
+    def _name_datasets(self, name: str, slot: str, blocks: Mapping[str, models.Block]) -> tuple[str, str]:
+        """Names of an experiment's data sets: the slot's unless it changes them, then its own; registers them."""
+        if "data" not in blocks:
+            return "", ""
+        dataset = self._name_dataset(blocks["data"], slot, name)
+        search = blocks.get("search_data", blocks["data"])
+        if search == blocks["data"]:
+            return dataset, dataset
+        return dataset, self._name_dataset(search, f"{slot}-search", f"{name}-search")
+
+    def _name_dataset(self, data: models.Block, *names: str) -> str:
+        assert isinstance(data, models.DataParams)
+        for name in names:
+            if self._datasets.setdefault(name, data) == data:
+                return name
+        raise GridError("two data sets have one name", got=names[-1], do="rename the experiment")
+
+    # ---------------------------------------------------------------------------------------- budget and sources
+    def _with_budget(self, name: str, slot: str, blocks: Mapping[str, models.Block]) -> models.SearchParams:
+        """The search, its budget in BiOps: a fraction is one of the slot's space, before the experiment changes it."""
+        from bars import cost
+
+        search, space, data = blocks["search"], blocks["space"], blocks["search_data"]
+        whole_space, whole_data = self._slots[slot]["space"], self._slots[slot]["search_data"]
+        assert isinstance(search, models.SearchParams)
+        assert isinstance(space, models.SpaceParams)
+        assert isinstance(data, models.DataParams)
+        assert isinstance(whole_space, models.SpaceParams)
+        assert isinstance(whole_data, models.DataParams)
+        fraction, biops = search.budget.fraction, search.budget.biops
+        if biops is None:
+            largest = cost.max_biops(whole_space, whole_data.image_size, num_classes(whole_data) or 1)
+            biops = round((fraction or 0.0) * largest)
+        least = cost.min_biops(space, data.image_size, num_classes(data) or 1)
+        if biops < least:
+            raise BudgetError(
+                f"no architecture of {name}'s search space meets its budget",
+                where=f"{self._at(name)}, search.budget, scale {self.scale}",
+                got=f"{biops:,} BiOps" + (f" ({fraction:g} of the largest)" if fraction is not None else ""),
+                allowed=f"at least {least:,} BiOps, the smallest architecture",
+                do="raise search.budget, or lower space.init_channels",
+            )
+        return search.model_copy(update={"budget": models.Budget(biops=biops, fraction=None)})
+
+    def _check_sources(self, experiment: Experiment) -> None:
+        """What is taken over must fit: the same space and search, the same cells, the same seeds."""
+        for key, same in (("search_from", ("search_data", "space", "binarize", "search")), ("genotype_from", ())):
+            source_name = getattr(experiment, key)
+            if source_name is None:
+                continue
+            source, where = experiment._sources[source_name], self._at(experiment.name, key)
+            needed = "search" if key == "search_from" else "derive"
+            if needed not in source.stages:
+                raise GridError(
+                    f"{source_name} has no {needed} stage to take over", where=where, got=f"a {source.kind} experiment"
+                )
+            if missing := sorted(set(experiment.seeds) - set(source.seeds)):
+                raise GridError(
+                    f"{source_name} is not run at every seed of {experiment.name}",
+                    where=where,
+                    got=f"missing {missing}",
+                )
+            for block in same:
+                if experiment.block(block) != source.block(block):
+                    raise GridError(
+                        f"{experiment.name} takes over the search of {source_name} but has another {block}",
+                        where=where,
+                        got=_difference(experiment.block(block), source.block(block)),
+                        do=f"remove the override of {block}, or {key}",
+                    )
+            if key == "genotype_from" and _cells(experiment.space) != _cells(source.space):
+                raise GridError(f"a genotype of {source_name} does not fit the space of {experiment.name}", where=where)
+
+
+def num_classes(data: models.DataParams) -> int | None:
+    """Number of classes without opening an image; None if only the absent image folder knows it."""
+    if isinstance(data.classes, int):
+        return data.classes
+    if data.classes is not None:
+        return len(data.classes)
+    if data.source != "imagefolder":
+        return 10
+    root = Path(data.path or "")
+    folder = root / "train" if (root / "train").is_dir() else root
+    return sum(p.is_dir() for p in folder.iterdir()) if data.path and folder.is_dir() else None
+
+
+def _widened(space: models.Block, factor: float, where: str) -> models.SpaceParams:
+    assert isinstance(space, models.SpaceParams)
+    channels = math.floor(space.init_channels * factor + 0.5)
+    if channels < 1:
+        raise ParamsError("width_multiplier leaves no channel", where=where, got=f"{factor} * {space.init_channels}")
+    return space.model_copy(update={"init_channels": channels})
+
+
+def _cells(space: models.SpaceParams) -> tuple[Any, ...]:
+    """What a genotype is a choice from."""
+    return (space.stages, space.cells_per_stage, space.nodes, space.widths, space.primitives, space.cell_types)
+
+
+def _contains(tree: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
+            tree = tree[int(part)]
+        elif isinstance(tree, Mapping) and part in tree:
+            tree = tree[part]
+        else:
+            return False
+    return True
+
+
+def _difference(one: models.Block, other: models.Block) -> str:
+    pairs = ((key, getattr(one, key), getattr(other, key)) for key in type(one).model_fields)
+    return ", ".join(f"{key}: {a} instead of {b}" for key, a, b in pairs if a != b)

@@ -1,0 +1,39 @@
+"""Where every file lives, relative to the results folder: the one place that spells these paths."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Stage = Literal["search", "derive", "retrain", "evaluate"]
+STAGES: tuple[Stage, ...] = ("search", "derive", "retrain", "evaluate")
+
+SPLIT = "split.json"
+PROVENANCE = "provenance.json"
+# What each stage writes beside its provenance.json; "data" is the split of a data set.
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "data": (SPLIT,),
+    "search": ("epochs.csv", "alphas.parquet", "distribution.json", "supernet.pt"),
+    "derive": ("candidates.csv", "genotype.json"),
+    "retrain": ("epochs.csv", "checkpoint.pt"),
+    "evaluate": ("metrics.json",),
+}
+
+
+def data_dir(scale: str, dataset: str) -> str:
+    """Folder of a data set's split."""
+    return f"{scale}/data/{dataset}"
+
+
+def split_path(scale: str, dataset: str) -> str:
+    """split.json of a data set."""
+    return f"{data_dir(scale, dataset)}/{SPLIT}"
+
+
+def run_dir(scale: str, group: str, experiment: str, seed: int) -> str:
+    """Folder of one experiment at one seed, which holds one folder per stage."""
+    return f"{scale}/{group}/{experiment}/seed-{seed}"
+
+
+def stage_dir(scale: str, group: str, experiment: str, seed: int, stage: str) -> str:
+    """Folder of one stage of one run."""
+    return f"{run_dir(scale, group, experiment, seed)}/{stage}"
