@@ -52,7 +52,8 @@ class RuntimeParams(Block):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field("auto", description="auto, cpu, cuda, cuda:N")
     threads: PositiveInt = Field(1, description="torch threads of one job")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 autocast on CUDA")
-    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the model; auto: on CUDA only")
+    capture: Literal["auto", "on", "off"] = Field("auto", description="replay training steps as CUDA graphs; auto: on CUDA")
+    compile: bool = Field(False, description="torch.compile of the cells: pays after minutes, for long runs only")
 
 
 # --------------------------------------------------------------------------------------------------- space, binarisation

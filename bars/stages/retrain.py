@@ -1,0 +1,171 @@
+"""Training a network from scratch: derived networks and baselines alike (BARS Sec. 5.1)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bars.binarize.layers import after_step, auxiliary_loss, set_progress
+from bars.data import Part
+from bars.errors import DivergenceError, ParamsError
+from bars.models.cell import DropPath
+from bars.pipeline.params import RetrainParams, RuntimeParams
+from bars.stages.checkpoint import Checkpointer
+from bars.stages.runtime import GraphedStep, Progress, Runtime, seed_of
+from bars.strategy.schedules import cosine
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """Rows of epochs.csv, and the trained state."""
+
+    epochs: list[dict[str, float]]
+    state: dict[str, Tensor]
+
+
+def learning_rate(params: RetrainParams, share: float) -> float:
+    """The learning rate when ``share`` in [0, 1] of all steps is done."""
+    if params.schedule == "cosine":
+        return cosine(params.lr, params.lr_end, share)
+    if params.schedule == "linear":
+        return params.lr + (params.lr_end - params.lr) * share
+    if params.schedule == "step":
+        return float(params.lr * params.decay ** bisect_right(sorted(params.milestones), share))
+    if params.schedule == "one_cycle":
+        # From lr / 20 up to lr and back over 90 % of training, then linearly down to lr_end.
+        low = params.lr / 20
+        if share <= 0.9:
+            return low + (params.lr - low) * (1 - abs(share / 0.45 - 1))
+        return low + (params.lr_end - low) * (share - 0.9) / 0.1
+    return params.lr
+
+
+def retrain(
+    model: nn.Module,
+    params: RetrainParams,
+    runtime: RuntimeParams,
+    part: Part,
+    seed: int,
+    checkpoint: Checkpointer,
+    progress: Progress,
+) -> RetrainResult:
+    """Train ``model`` on ``part`` (train and valid together). Raises DivergenceError at a loss that is not finite."""
+    return Trainer(model, params, runtime, part, seed).run(checkpoint, progress)
+
+
+class Trainer:
+    """State of a running training; everything random is seeded per epoch, so that it continues bit by bit."""
+
+    def __init__(self, model: nn.Module, params: RetrainParams, runtime: RuntimeParams, part: Part, seed: int) -> None:
+        if part.size < params.batch_size:
+            raise ParamsError(
+                "a batch is larger than the training set",
+                where="retrain.batch_size",
+                got=f"{params.batch_size}, with {part.size} images",
+                allowed=f"at most {part.size}",
+            )
+        self.params, self.part, self.seed = params, part, seed
+        self.runtime = Runtime.resolve(runtime)
+        self.model = model.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        for module in model.modules():
+            if isinstance(module, DropPath):
+                module.rate = params.drop_path
+        if runtime.compile:
+            self.model.compile()
+        self.optimizer = _optimizer(self.model, params)
+        # A schedule inside the model (IR-Net's estimator, drop path) would be frozen into a captured graph.
+        scheduled = params.drop_path > 0 or any(
+            hasattr(m, "set_progress") and not isinstance(m, DropPath) for m in model.modules()
+        )
+        self._gradient = GraphedStep(self._gradient_eager, self.runtime.capture and not scheduled)
+
+    def run(self, checkpoint: Checkpointer, progress: Progress) -> RetrainResult:
+        """All epochs, or those that are left."""
+        rows: list[dict[str, float]] = []
+        saved = checkpoint.load()
+        if saved is not None:
+            rows = saved["rows"]
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        for epoch in range(len(rows), self.params.epochs):
+            row = self.epoch(epoch)
+            if not math.isfinite(row["train_loss"]):
+                raise DivergenceError(
+                    "training diverged: its loss is not a finite number",
+                    where=f"epoch {epoch + 1} of {self.params.epochs}",
+                    got=f"train loss {row['train_loss']}",
+                    do=f"the state after epoch {epoch} is kept; lower retrain.lr or set retrain.grad_clip",
+                )
+            rows.append(row)
+            checkpoint.save(
+                {"rows": rows, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+            )
+            progress.epoch("retrain", epoch + 1, self.params.epochs, row)
+        return RetrainResult(rows, {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()})
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the training images."""
+        params = self.params
+        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+        set_progress(self.model, epoch / params.epochs)
+        steps = self.part.size // params.batch_size
+        total = steps * params.epochs
+        sums = torch.zeros(3, device=self.runtime.device)
+        lr = params.lr
+        batches = self.part.batches(
+            params.batch_size,
+            device=self.runtime.device,
+            augment=True,
+            seed=seed_of(self.seed, "retrain"),
+            epoch=epoch,
+            drop_last=True,
+        )
+        for step, (images, labels) in enumerate(batches):
+            lr = learning_rate(params, (epoch * steps + step) / max(1, total - 1))
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            (batch_sums,) = self._gradient(images, labels)
+            sums += batch_sums
+            if params.grad_clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), params.grad_clip)
+            self.optimizer.step()
+            after_step(self.model)
+        loss, correct, n = sums.tolist()
+        return {"epoch": epoch + 1, "lr": lr, "train_loss": loss / n, "train_top1": correct / n}
+
+    def _gradient_eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.runtime.autocast():
+            logits = self.model(images)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.params.label_smoothing)
+        extra = auxiliary_loss(self.model)
+        (loss if extra is None else loss + extra).backward()
+        with torch.no_grad():
+            n = torch.full((), labels.shape[0], device=labels.device)
+            return (torch.stack([loss.detach() * n, (logits.argmax(1) == labels).sum().float(), n.float()]),)
+
+
+def _optimizer(model: nn.Module, params: RetrainParams) -> torch.optim.Optimizer:
+    if params.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=params.lr,
+        momentum=params.momentum,
+        weight_decay=params.weight_decay,
+        nesterov=params.nesterov,
+    )
+
+
+def build_seeded(build: Any, seed: int) -> nn.Module:
+    """Call ``build`` with torch's generator seeded for the initial weights of this run."""
+    torch.manual_seed(seed_of(seed, "network"))
+    model: nn.Module = build()
+    return model

@@ -1,0 +1,118 @@
+"""Where and how a stage computes: device, threads, precision, determinism, seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bars.errors import DeviceError
+from bars.pipeline.params import RuntimeParams
+
+
+class Progress(Protocol):
+    """What a stage tells about its progress, once per epoch."""
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+        """``epoch`` from 1 of ``epochs`` is done."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A resolved RuntimeParams: an existing device, and whether autocast and graph capture are used."""
+
+    device: torch.device
+    bfloat16: bool
+    capture: bool
+
+    @classmethod
+    def resolve(cls, params: RuntimeParams, note: Callable[[str], None] = lambda line: None) -> Runtime:
+        """Set threads and determinism for this process; ``auto`` takes CUDA where there is one.
+
+        What was asked for but does not exist is a DeviceError; what cannot pay here falls back with one line to ``note``.
+        """
+        torch.set_num_threads(params.threads)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        name = params.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name.startswith("cuda"):
+            index = int(name.partition(":")[2] or 0)
+            if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+                raise DeviceError(
+                    "the device is not there",
+                    where="runtime.device",
+                    got=params.device,
+                    allowed=f"cpu, or cuda with one of {torch.cuda.device_count()} devices",
+                    do="set runtime.device to auto",
+                )
+        device = torch.device(name)
+        on_cuda = device.type == "cuda"
+        bfloat16 = params.precision == "bfloat16" or (params.precision == "auto" and on_cuda)
+        if params.precision == "bfloat16" and not on_cuda:
+            note("precision bfloat16 on a CPU: emulated on most, slower than float32")
+        capture = params.capture == "on" or (params.capture == "auto" and on_cuda)
+        if capture and not on_cuda:
+            note("capture: there are no CUDA graphs on a CPU; running eagerly")
+            capture = False
+        return cls(device, bfloat16, capture)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 where chosen; sums, statistics and losses stay in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+
+def seed_of(seed: int, *purpose: object) -> int:
+    """A 63-bit seed for one purpose of one run, so that no stage depends on how many numbers another one drew."""
+    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(seed: int, *purpose: object) -> torch.Generator:
+    """A CPU generator for one purpose of one run."""
+    return torch.Generator().manual_seed(seed_of(seed, *purpose))
+
+
+class GraphedStep:
+    """Replays ``step`` as a CUDA graph: one launch instead of thousands. Without ``capture`` it just calls it.
+
+    ``step`` takes tensors of fixed shapes and returns tensors; gradients it leaves in ``.grad`` stay in place between calls.
+    """
+
+    WARMUP = 3
+
+    def __init__(self, step: Callable[..., tuple[Tensor, ...]], capture: bool) -> None:
+        self._step, self._capture = step, capture
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._outputs: tuple[Tensor, ...] = ()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        if not self._capture:
+            return self._step(*inputs)
+        if self._graph is None:
+            self._record(inputs)
+        assert self._graph is not None
+        for static, given in zip(self._inputs, inputs, strict=True):
+            with torch.no_grad():
+                static.copy_(given, non_blocking=True)
+        self._graph.replay()
+        return self._outputs
+
+    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+        self._inputs = tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in inputs)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(self.WARMUP):
+                self._step(*self._inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outputs = self._step(*self._inputs)

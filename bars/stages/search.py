@@ -1,0 +1,332 @@
+"""The search: first-order bilevel optimisation of supernet weights and alphas (BARS Sec. 3.2, 4.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bars.binarize.layers import after_step
+from bars.cost import ExpectedBiops
+from bars.data import Part
+from bars.errors import DivergenceError, ParamsError
+from bars.models.supernet import Sample, Supernet
+from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
+from bars.space import SearchSpace
+from bars.stages.checkpoint import Checkpointer
+from bars.stages.runtime import GraphedStep, Progress, Runtime, generator, seed_of
+from bars.strategy.distribution import Distribution
+from bars.strategy.objective import Objective, capacity_factor
+from bars.strategy.schedules import cosine, ramp
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Everything a search leaves behind: rows of epochs.csv and alphas.parquet, distribution.json, supernet weights."""
+
+    epochs: list[dict[str, float]]
+    alphas: list[dict[str, Any]]
+    distribution: dict[str, Any]
+    state: dict[str, Tensor]
+
+
+def search(
+    space: SpaceParams,
+    binarize: BinarizeParams,
+    params: SearchParams,
+    runtime: RuntimeParams,
+    train: Part,
+    valid: Part,
+    seed: int,
+    checkpoint: Checkpointer,
+    progress: Progress,
+) -> SearchResult:
+    """Search on the two halves of train. Raises DivergenceError unless ``params.may_fail``."""
+    return Search(space, binarize, params, runtime, train, valid, seed).run(checkpoint, progress)
+
+
+class Search:
+    """State of a running search; every epoch draws from its own seeds, so that a continued run equals an unbroken one."""
+
+    def __init__(
+        self,
+        space: SpaceParams,
+        binarize: BinarizeParams,
+        params: SearchParams,
+        runtime: RuntimeParams,
+        train: Part,
+        valid: Part,
+        seed: int,
+    ) -> None:
+        if params.budget.biops is None:
+            raise ParamsError("the budget is not resolved", where="search.budget", got=params.budget, allowed="BiOps")
+        for name, part in (("train", train), ("valid", valid)):
+            if part.size < params.batch_size:
+                raise ParamsError(
+                    "a batch is larger than its half of the training images",
+                    where="search.batch_size",
+                    got=f"{params.batch_size}, with {part.size} images in {name}",
+                    allowed=f"at most {min(train.size, valid.size)}",
+                )
+        self.params, self.train, self.valid, self.seed = params, train, valid, seed
+        self.runtime = Runtime.resolve(runtime)
+        self.space = SearchSpace.from_params(space)
+        torch.manual_seed(seed_of(seed, "supernet"))
+        supernet = Supernet(space, binarize, train.image_size, train.num_classes, params.width_mask)
+        self.supernet = supernet.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        if runtime.compile:
+            for cell in [*(c for stage in self.supernet.stages for c in stage), *self.supernet.reductions]:
+                cell.compile()
+        self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
+        self.expected_biops = ExpectedBiops(space, train.image_size, lambda v: torch.tensor(v, dtype=torch.float64))
+        self.objective = Objective(params, float(params.budget.biops))
+        self.weight_optimizer = torch.optim.SGD(
+            self.supernet.parameters(),
+            lr=params.weight_lr,
+            momentum=params.weight_momentum,
+            weight_decay=params.weight_decay,
+        )
+        self.alpha_optimizer = torch.optim.Adam(
+            self.distribution.parameters(),
+            lr=params.alpha_lr,
+            betas=params.alpha_betas,
+            weight_decay=params.alpha_weight_decay,
+        )
+        capture = self.runtime.capture and params.sampling != "hard"
+        self._weight_gradient = GraphedStep(self._weight_gradient_eager, capture)
+        self._sample_gradient = GraphedStep(self._sample_gradient_eager, capture)
+
+    # ---------------------------------------------------------------- the run
+    def run(self, checkpoint: Checkpointer, progress: Progress) -> SearchResult:
+        """All epochs, or those that are left."""
+        rows: list[dict[str, float]] = []
+        history = [self._logits()]
+        saved = checkpoint.load()
+        if saved is not None:
+            rows, history = saved["rows"], saved["history"]
+            self._restore(saved)
+        status = "completed"
+        for epoch in range(len(rows), self.params.epochs):
+            row = self.epoch(epoch)
+            if not math.isfinite(row["train_loss"]) or not math.isfinite(row["valid_loss"]):
+                if not self.params.may_fail:
+                    raise DivergenceError(
+                        "the search diverged: its loss is not a finite number",
+                        where=f"epoch {epoch + 1} of {self.params.epochs}",
+                        got=f"train loss {row['train_loss']}, valid loss {row['valid_loss']}",
+                        do=f"the state after epoch {epoch} is kept; lower search.weight_lr or search.grad_clip",
+                    )
+                status = "diverged"
+                self._set_logits(history[-1])
+                break
+            rows.append(row)
+            history.append(self._logits())
+            checkpoint.save({"rows": rows, "history": history, **self._state()})
+            progress.epoch("search", epoch + 1, self.params.epochs, row)
+        return SearchResult(
+            epochs=rows,
+            alphas=[row for i, logits in enumerate(history) for row in self._alpha_rows(i, logits)],
+            distribution=self.distribution.to_json(status, len(rows)),
+            state={k: v.detach().cpu().contiguous() for k, v in self.supernet.state_dict().items()},
+        )
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the weight half, with an alpha step on the other half after every weight step."""
+        params = self.params
+        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+        noise = generator(self.seed, "gumbel", epoch)
+        temperature = ramp(params.temperature, epoch, params.epochs)
+        warm = epoch < params.warmup_epochs
+        searching = max(1, params.epochs - params.warmup_epochs)
+        entropy_weight = 0.0 if warm else ramp(params.entropy_weight, epoch - params.warmup_epochs, searching)
+        lr = cosine(params.weight_lr, params.weight_lr_end, epoch / max(1, params.epochs - 1))
+        for group in self.weight_optimizer.param_groups:
+            group["lr"] = lr
+        device = self.runtime.device
+        train_sums, valid_sums = torch.zeros(3, device=device), torch.zeros(3, device=device)
+        valid_batches = self._endless(self.valid, epoch)
+        batches = self.train.batches(
+            params.batch_size, device=device, augment=True, seed=seed_of(self.seed, "train"), epoch=epoch, drop_last=True
+        )
+        for step, (images, labels) in enumerate(batches):
+            train_sums += self._weight_step(images, labels, temperature, noise)
+            if step % params.alpha_every == 0:
+                images, labels = next(valid_batches)
+                if warm:
+                    continue
+                valid_sums += self._alpha_step(images, labels, temperature, entropy_weight, noise)
+        if warm:
+            valid_sums += self._score(*next(valid_batches), temperature, noise)
+        return self._row(epoch, temperature, entropy_weight, lr, train_sums.tolist(), valid_sums.tolist())
+
+    def _endless(self, part: Part, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        round_ = 0
+        while True:
+            yield from part.batches(
+                self.params.batch_size,
+                device=self.runtime.device,
+                augment=True,
+                seed=seed_of(self.seed, "valid", round_),
+                epoch=epoch,
+                drop_last=True,
+            )
+            round_ += 1
+
+    # ---------------------------------------------------------------- one step
+    def _weight_step(self, images: Tensor, labels: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
+        with torch.no_grad():
+            sample = self.distribution.sample(self.params.sampling, temperature, noise).to(self.runtime.device)
+        self._genotype = sample.genotype
+        (sums,) = self._weight_gradient(images, labels, *_tensors(sample))
+        if self.params.grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.params.grad_clip)
+        self.weight_optimizer.step()
+        after_step(self.supernet)
+        return sums
+
+    def _weight_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor]:
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        loss, sums = self._loss(images, labels, sample)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return (sums,)
+
+    def _alpha_step(
+        self, images: Tensor, labels: Tensor, temperature: float, entropy_weight: float, noise: torch.Generator
+    ) -> Tensor:
+        """The network's part of the gradient is taken with respect to the sample, the rest on the alphas' own side."""
+        drawn = self.distribution.sample(self.params.sampling, temperature, noise)
+        self._genotype = drawn.genotype
+        leaves = [t.detach().to(self.runtime.device).requires_grad_() for t in _tensors(drawn)]
+        sums, *gradients = self._sample_gradient(images, labels, *leaves)
+        loss = (sums[0] / sums[2]).cpu().double()
+        through_network = torch.stack(
+            [(t * g.cpu()).sum() for t, g in zip(_tensors(drawn), gradients, strict=True)]
+        ).sum()
+        # Same value and gradient as the loss itself: zero plus the linearisation around the sample.
+        loss = loss + (through_network - through_network.detach())
+        biops = self.expected_biops(*self.distribution.probs())
+        total = self.objective(loss, biops, self.distribution.entropy(), entropy_weight)
+        self.alpha_optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.alpha_optimizer.step()
+        return sums
+
+    def _sample_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor, ...]:
+        loss, sums = self._loss(images, labels, sample)
+        gradients = torch.autograd.grad(loss, sample, allow_unused=True)
+        return (sums, *(torch.zeros_like(t) if g is None else g for t, g in zip(sample, gradients, strict=True)))
+
+    @torch.no_grad()
+    def _score(self, images: Tensor, labels: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
+        sample = self.distribution.sample(self.params.sampling, temperature, noise).to(self.runtime.device)
+        self._genotype = sample.genotype
+        return self._loss(images, labels, _tensors(sample))[1]
+
+    def _loss(self, images: Tensor, labels: Tensor, sample: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy, and [sum of losses, correct, images]."""
+        with self.runtime.autocast():
+            logits = self.supernet(images, self._sample(sample))
+        loss = F.cross_entropy(logits.float(), labels)
+        with torch.no_grad():
+            n = labels.new_tensor(labels.shape[0]) if not labels.is_cuda else torch.full_like(labels[0], labels.shape[0])
+            correct = (logits.argmax(1) == labels).sum()
+            sums = torch.stack([loss.detach() * n, correct.float(), n.float()])
+        return loss, sums
+
+    def _sample(self, tensors: tuple[Tensor, ...]) -> Sample:
+        left = list(tensors)
+        op = left.pop(0)
+        depth = left.pop(0) if self.space.search_depth else None
+        width = left.pop(0) if self.space.search_width else None
+        return Sample(op, depth, width, self._genotype)
+
+    # ---------------------------------------------------------------- records and state
+    def _row(
+        self, epoch: int, temperature: float, entropy_weight: float, lr: float, train: list[float], valid: list[float]
+    ) -> dict[str, float]:
+        with torch.no_grad():
+            probs = self.distribution.probs()
+            biops = self.expected_biops(*probs)
+            factor = capacity_factor(
+                biops, self.objective.budget_biops, self.params.capacity_exponent, self.params.capacity_exponent_under
+            )
+            normal = probs[0][: len(self.space.normal_types)].mean((0, 1)).tolist()
+        shares = {f"share_{name}": value for name, value in zip(self.space.primitives, normal, strict=True)}
+        return {
+            "epoch": epoch + 1,
+            "temperature": temperature,
+            "entropy_weight": entropy_weight,
+            "weight_lr": lr,
+            "train_loss": train[0] / train[2],
+            "train_top1": train[1] / train[2],
+            "valid_loss": valid[0] / valid[2],
+            "valid_top1": valid[1] / valid[2],
+            "entropy": self.distribution.mean_entropy(),
+            "expected_biops": float(biops),
+            "capacity_factor": float(factor),
+            **shares,
+        }
+
+    def _alpha_rows(self, epoch: int, logits: list[Tensor | None]) -> Iterator[dict[str, Any]]:
+        space = self.space
+        op, depth, width = logits
+        assert op is not None
+        decisions: list[tuple[str, str, int, int, tuple[Any, ...], Tensor]] = [
+            ("op", name, source, target, space.primitives, op[t, i])
+            for t, name in enumerate(space.all_types)
+            for i, (source, target) in enumerate(space.edges)
+        ]
+        for s in range(space.stages):
+            if depth is not None:
+                decisions.append(("depth", f"stage-{s + 1}", -1, -1, space.depths, depth[s]))
+            if width is not None:
+                decisions.append(("width", f"stage-{s + 1}", -1, -1, space.width_choices, width[s]))
+        for kind, group, source, target, choices, values in decisions:
+            probs = torch.softmax(values.double(), -1).tolist()
+            for choice, logit, prob in zip(choices, values.tolist(), probs, strict=True):
+                yield {
+                    "epoch": epoch,
+                    "kind": kind,
+                    "group": group,
+                    "source": source,
+                    "target": target,
+                    "choice": str(choice),
+                    "logit": logit,
+                    "prob": prob,
+                }
+
+    def _logits(self) -> list[Tensor | None]:
+        return [None if a is None else a.detach().clone() for a in self.distribution.alphas()]
+
+    @torch.no_grad()
+    def _set_logits(self, logits: list[Tensor | None]) -> None:
+        for parameter, value in zip(self.distribution.alphas(), logits, strict=True):
+            if parameter is not None and value is not None:
+                parameter.copy_(value)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "supernet": self.supernet.state_dict(),
+            "distribution": self.distribution.state_dict(),
+            "weight_optimizer": self.weight_optimizer.state_dict(),
+            "alpha_optimizer": self.alpha_optimizer.state_dict(),
+        }
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.supernet.load_state_dict(saved["supernet"])
+        self.distribution.load_state_dict(saved["distribution"])
+        self.weight_optimizer.load_state_dict(saved["weight_optimizer"])
+        self.alpha_optimizer.load_state_dict(saved["alpha_optimizer"])
+
+    _genotype: Any = None
+
+
+def _tensors(sample: Sample) -> tuple[Tensor, ...]:
+    return tuple(t for t in (sample.op, sample.depth, sample.width) if t is not None)
+
+

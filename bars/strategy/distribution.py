@@ -1,0 +1,135 @@
+"""The architecture distribution: logits (alphas) of every decision, relaxed samples and discrete draws from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bars.errors import RecordError
+from bars.models.supernet import Sample
+from bars.space import Genotype, SearchSpace, StageGenotype
+from bars.strategy.relaxation import gumbel_noise, gumbel_softmax, plain_softmax, straight_through
+
+
+class Distribution(nn.Module):
+    """Independent categorical choices: a primitive per edge of each cell type, a depth and a width per stage.
+
+    alpha_op [types, edges, primitives], alpha_depth [stages, cells + 1], alpha_width [stages, widths]; the last two are
+    None where the space does not search them. They live on the CPU: they are tiny, and drawing there never waits for a GPU.
+    """
+
+    def __init__(self, space: SearchSpace, init_std: float = 0.0, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.space = space
+
+        def logits(*shape: int) -> nn.Parameter:
+            return nn.Parameter(init_std * torch.randn(shape, generator=generator))
+
+        self.alpha_op = logits(len(space.all_types), len(space.edges), len(space.primitives))
+        self.alpha_depth = logits(space.stages, len(space.depths)) if space.search_depth else None
+        self.alpha_width = logits(space.stages, len(space.width_choices)) if space.search_width else None
+
+    def alphas(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The logits of ops, depths and widths."""
+        return self.alpha_op, self.alpha_depth, self.alpha_width
+
+    def probs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """softmax of the alphas in float64; a decision that is not searched has probability one for its only choice."""
+        op, depth, width = (None if a is None else torch.softmax(a.double(), -1) for a in self.alphas())
+        assert op is not None
+        if depth is None:
+            depth = torch.zeros(self.space.stages, self.space.cells_per_stage + 1, dtype=torch.float64)
+            depth[:, -1] = 1.0
+        if width is None:
+            width = torch.ones(self.space.stages, 1, dtype=torch.float64)
+        return op, depth, width
+
+    def sample(self, sampling: str, temperature: float, generator: torch.Generator) -> Sample:
+        """A relaxed architecture (BARS Eq. 5); ``hard`` draws one-hot with straight-through gradients."""
+        if sampling == "softmax":
+            return Sample(*(None if a is None else plain_softmax(a, temperature) for a in self.alphas()))
+        relaxed = [None if a is None else gumbel_softmax(a, temperature, generator) for a in self.alphas()]
+        if sampling == "gumbel":
+            return Sample(*relaxed)
+        genotype = self._genotype(relaxed)
+        return Sample(*(None if r is None else straight_through(r) for r in relaxed), genotype=genotype)
+
+    def draw(self, generator: torch.Generator) -> Genotype:
+        """A discrete architecture, each decision with its probability (BARS Sec. 4.3)."""
+        with torch.no_grad():
+            return self._genotype([None if a is None else a + gumbel_noise(a.shape, generator) for a in self.alphas()])
+
+    def argmax(self) -> Genotype:
+        """The most likely architecture."""
+        return self._genotype(list(self.alphas()))
+
+    def entropy(self) -> Tensor:
+        """Sum of the entropies of all decisions in nats: BARS Eq. 6, on probabilities."""
+        return torch.stack([self._entropies(a).sum() for a in self.alphas() if a is not None]).sum()
+
+    @torch.no_grad()
+    def mean_entropy(self) -> float:
+        """Mean entropy of a decision as a share of its largest value, in [0, 1]."""
+        shares = [self._entropies(a) / torch.tensor(float(a.shape[-1])).log() for a in self.alphas() if a is not None and a.shape[-1] > 1]
+        return float(torch.cat([s.flatten() for s in shares]).mean()) if shares else 0.0
+
+    @staticmethod
+    def _entropies(alpha: Tensor) -> Tensor:
+        log_p = torch.log_softmax(alpha, -1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def _genotype(self, scores: list[Tensor | None]) -> Genotype:
+        op, depth, width = (None if s is None else s.argmax(-1).tolist() for s in scores)
+        space = self.space
+        assert op is not None
+        cells = {
+            name: {edge: space.primitives[op[t][i]] for i, edge in enumerate(space.edges)}
+            for t, name in enumerate(space.all_types)
+        }
+        depths = [space.cells_per_stage] * space.stages if depth is None else [space.depths[i] for i in depth]
+        widths = [1.0] * space.stages if width is None else [space.width_choices[i] for i in width]
+        return Genotype(space, tuple(StageGenotype(d, w) for d, w in zip(depths, widths, strict=True)), cells)
+
+    def to_json(self, status: str, epochs: int) -> dict[str, Any]:
+        """The content of distribution.json."""
+        op, depth, width = (None if a is None else a.detach().tolist() for a in self.alphas())
+        assert op is not None
+        return {
+            "format": "bars-distribution/1",
+            "space": self.space.signature(),
+            "status": status,
+            "epochs": epochs,
+            "op": dict(zip(self.space.all_types, op, strict=True)),
+            "depth": depth,
+            "width": width,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], space: SearchSpace) -> Distribution:
+        """Rebuild the distribution of ``space``; logits of another shape are a RecordError."""
+        distribution = cls(space)
+        if value.get("space") != space.signature():
+            raise RecordError(
+                "the distribution belongs to another search space",
+                where="distribution.json",
+                got=value.get("space"),
+                allowed=str(space.signature()),
+                do="search again",
+            )
+        wanted = {"op": distribution.alpha_op, "depth": distribution.alpha_depth, "width": distribution.alpha_width}
+        for key, parameter in wanted.items():
+            logits = value.get(key)
+            if key == "op" and isinstance(logits, dict):
+                logits = [logits.get(name) for name in space.all_types]
+            try:
+                tensor = None if logits is None else torch.tensor(logits, dtype=torch.float32)
+            except (TypeError, ValueError):
+                tensor = torch.empty(0)
+            expected = None if parameter is None else tuple(parameter.shape)
+            if (None if tensor is None else tuple(tensor.shape)) != expected:
+                raise RecordError("logits of another shape", where=f"distribution.json: {key}", allowed=str(expected), do="search again")
+            if parameter is not None and tensor is not None:
+                parameter.data.copy_(tensor)
+        return distribution
