@@ -252,6 +252,15 @@ class Experiment:
             return (split, *genotype)
         return (split, self.file("retrain", "checkpoint.pt", seed), *genotype, *found)
 
+    def modules(self, stage: str) -> tuple[str, ...]:
+        """Modules whose import closures are the stage's code; the stage reruns when one of those files changes."""
+        self._check_stage(stage)
+        if stage == "derive" and self.kind == "fixed":
+            return ("bars.space.genotype",)
+        network = "bars.models.baselines" if self.kind == "baseline" else "bars.models.network"
+        trained = (network,) if stage in ("retrain", "evaluate") else ()
+        return (f"bars.stages.{stage}", "bars.data", *trained)
+
     # -------------------------------------------------------------------------------------------- parameters
     def view(self, stage: str) -> StageView:
         """The blocks that a stage may read, with the device and the place of the data."""
@@ -307,7 +316,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# ------------------------------------------------------------------------------------------------------ layers
+DATA_MODULES = ("bars.data",)  # the code of the data stage
+
+
+# ----------------------------------------------------------------------------------------------------- layers
 @dataclass(frozen=True)
 class _Layer:
     """A mapping of partial blocks and where it stands in params.yaml."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -225,6 +226,10 @@ def _model(name: str, doc: str, fields: Mapping[str, tuple[Any, Any]]) -> type[B
     return made
 
 
+def _dict_of(key: Any, value: type[BaseModel], *, null: bool = False) -> Any:
+    return GenericAlias(dict, (key, value | None if null else value))
+
+
 def _optional(kind: Any, description: str) -> tuple[Any, Any]:
     """A key that may be left out; written as null it is an error unless its type says otherwise."""
     return kind, Field(default=None, description=description)
@@ -276,20 +281,17 @@ def file_model() -> type[BaseModel]:
             "label": _optional(str, "name in tables and figures"),
         },
     )
-    by_name = dict[Name, experiment]  # type: ignore[valid-type]
+    by_name = _dict_of(Name, experiment)
     scale = _model(
         "ScaleLayer",
         "How big everything is.",
         {
             **blocks,
             "seeds": (seeds_type, Field(description="one independent run of every experiment per seed")),
-            "slots": (
-                dict[models.Slot, slot | None],
-                Field(description="data sets; null: there is none at this scale"),
-            ),  # type: ignore[valid-type]
+            "slots": (_dict_of(models.Slot, slot, null=True), Field(description="data sets; null: none at this scale")),
             "model_width": width,
             "experiments": _optional(
-                dict[Name, experiment | None],  # type: ignore[valid-type]
+                _dict_of(Name, experiment, null=True),
                 "what this scale sets otherwise; null: not run at this scale",
             ),
         },
@@ -304,7 +306,7 @@ def file_model() -> type[BaseModel]:
             "recipe": _optional(Literal["common", "own"], "one recipe for all networks, or each baseline's own"),
             "runtime": _optional(partial(models.RuntimeParams), "how a stage computes"),
             "defaults": _optional(defaults, "the first layer of every block"),
-            "scales": (dict[Name, scale], Field(description="scales by name")),  # type: ignore[valid-type]
+            "scales": (_dict_of(Name, scale), Field(description="scales by name")),
             "experiments": (groups, Field(description="the grid")),
             "report": _optional(models.ReportParams, "what tables and figures read"),
             "include": _optional(str, "another params file, over which this one is laid"),

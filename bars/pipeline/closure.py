@@ -1,0 +1,87 @@
+"""Which source files a module imports within the package, found by reading them: nothing is executed."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+PACKAGE = "bars"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def closure(*modules: str) -> tuple[str, ...]:
+    """Sorted paths, relative to the repository, of the modules' files and all they import of this package.
+
+    Imports inside functions count; ``if TYPE_CHECKING`` ones do not, and neither do other packages. Raises
+    ModuleNotFoundError for a module that does not exist.
+    """
+    waiting, found = [name for module in modules for name in _with_packages(module)], set[Path]()
+    for module in modules:
+        if _file(module) is None:
+            raise ModuleNotFoundError(f"no module {module}")
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if file is None or file in found:
+            continue
+        found.add(file)
+        for imported in _imports(file, name):
+            waiting.extend(_with_packages(imported))
+    return tuple(sorted(file.relative_to(ROOT).as_posix() for file in found))
+
+
+def closure_sha256(*modules: str) -> str:
+    """Hash of the names and contents of a closure's files."""
+    digest = hashlib.sha256()
+    for path in closure(*modules):
+        content = (ROOT / path).read_bytes()
+        digest.update(f"{path}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _with_packages(name: str) -> list[str]:
+    """A module and the packages it lies in, whose __init__ files an import executes too."""
+    parts = name.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _file(name: str) -> Path | None:
+    base = ROOT.joinpath(*name.split("."))
+    for path in (base / "__init__.py", base.with_name(base.name + ".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(file: Path, name: str) -> set[str]:
+    """Modules of the package that a file names in its import statements."""
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    found = set[str]()
+    for node in _statements(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *([base] if base else [])])
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names)  # may be a submodule
+    return {name for name in found if name == PACKAGE or name.startswith(PACKAGE + ".")}
+
+
+def _statements(tree: ast.AST) -> list[ast.AST]:
+    """Every node, without those that only type checkers see."""
+    nodes, waiting = [], [tree]
+    while waiting:
+        node = waiting.pop()
+        nodes.append(node)
+        children = list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            children = list(node.orelse)
+        waiting.extend(children)
+    return nodes

@@ -1,0 +1,393 @@
+"""Schemas of every stage file, with their readers and writers; what is read is checked first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bars.errors import GenotypeError, RecordError
+from bars.pipeline.files import atomic_write, pretty_json
+from bars.pipeline.load import check, explain
+from bars.space import Genotype, SearchSpace
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Status = Literal["completed", "diverged"]
+SHARE_PREFIX = "share_"
+
+
+class Record(BaseModel):
+    """A validated, immutable file or row; NaN and infinity only where a diverged run may leave them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ----------------------------------------------------------------------------------------------------- rows
+class SearchEpoch(Record):
+    """A row of search/epochs.csv, NaN where the search diverged. ``shares``: mean prob per primitive in normal cells."""
+
+    epoch: Count
+    temperature: float
+    entropy_weight: float
+    weight_lr: float
+    train_loss: float
+    train_top1: float
+    valid_loss: float
+    valid_top1: float
+    entropy: float
+    expected_biops: float
+    capacity_factor: float
+    shares: dict[str, float] = Field(default_factory=dict)
+
+
+class RetrainEpoch(Record):
+    """A row of retrain/epochs.csv."""
+
+    epoch: Count
+    lr: float
+    train_loss: float
+    train_top1: Share
+
+
+class Candidate(Record):
+    """A row of derive/candidates.csv; loss and accuracy are empty where a candidate was not scored."""
+
+    index: Count
+    genotype_sha256: Sha256
+    valid_loss: float | None
+    valid_top1: Share | None
+    biops: Count
+    flops: Count
+    params: Count
+    chosen: bool
+    argmax: bool
+    genotype: dict[str, Any]
+
+
+class AlphaRow(NamedTuple):
+    """A row of search/alphas.parquet: one logit at one epoch (0: before the first).
+
+    ``kind`` is op, depth or width; ``group`` the cell type or stage; an edge is (source, target), else -1.
+    """
+
+    epoch: int
+    kind: str
+    group: str
+    source: int
+    target: int
+    choice: str
+    logit: float
+    prob: float
+
+
+# ----------------------------------------------------------------------------------------------------- JSON files
+class Distribution(Record):
+    """search/distribution.json: final logits of every choice."""
+
+    format: Literal["bars-distribution/1"]
+    space: dict[str, Any]
+    status: Status
+    epochs: Count
+    op: dict[str, list[list[float]]]
+    depth: list[list[float]] | None
+    width: list[list[float]] | None
+
+
+class Metrics(Record):
+    """evaluate/metrics.json: accuracy on test, exact costs (2 x MACs) and the hashes of what they belong to."""
+
+    format: Literal["bars-metrics/1"] = "bars-metrics/1"
+    experiment: str
+    group: str
+    scale: str
+    slot: str
+    dataset: str
+    seed: Count
+    split: Literal["test"]
+    n_examples: Annotated[int, Field(ge=1)]
+    top1: Share
+    loss: Annotated[float, Field(allow_inf_nan=False)]
+    flops: Count
+    biops: Count
+    params: Count
+    equivalent_ops_64: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    equivalent_ops_32: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    fully_binarized: bool
+    float_parts: str
+    search_status: Status | None
+    genotype_sha256: Sha256 | None
+    split_sha256: Sha256
+    checkpoint_sha256: Sha256
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Self:
+        for divisor, value in ((64, self.equivalent_ops_64), (32, self.equivalent_ops_32)):
+            if not math.isclose(value, self.flops + self.biops / divisor, rel_tol=1e-9, abs_tol=1e-6):
+                raise ValueError(f"equivalent_ops_{divisor} is not flops + biops / {divisor}")
+        return self
+
+
+class Provenance(Record):
+    """provenance.json of a stage folder; the only file with times and machine in it."""
+
+    format: Literal["bars-provenance/1"] = "bars-provenance/1"
+    stage: str
+    experiment: str
+    group: str | None
+    scale: str
+    seed: Count | None
+    code: dict[str, str | bool | None]
+    params: dict[str, Any]
+    params_sha256: Sha256
+    inputs: dict[str, Sha256]
+    outputs: dict[str, Sha256]
+    libraries: dict[str, str | None]
+    device: str
+    threads: Annotated[int, Field(ge=1)]
+    started: str
+    seconds: Annotated[float, Field(ge=0)]
+    peak_memory_mb: Annotated[float, Field(ge=0)]
+    peak_device_memory_mb: float | None = None
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A JSON object. Raises RecordError if it is missing, truncated or something else."""
+    text = _read_text(path)
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RecordError(
+            "a stage file is not valid JSON (truncated?)", where=str(path), got=str(error), do=_AGAIN
+        ) from None
+    if not isinstance(value, dict):
+        raise RecordError("a stage file is not a JSON object", where=str(path), got=type(value).__name__, do=_AGAIN)
+    return value
+
+
+def read_record(path: str | Path, model: type[R]) -> R:
+    """A validated JSON record. Raises RecordError that names the file and each wrong key."""
+    return _validated(read_json(path), model, str(path))
+
+
+def write_record(path: str | Path, record: Record) -> None:
+    """Write a JSON record whole; keys in the order of its schema."""
+    write_json(path, record.model_dump(mode="json"))
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object whole. Raises RecordError for NaN and infinity, which JSON does not have."""
+    try:
+        text = pretty_json(value)
+    except ValueError as error:
+        raise RecordError("a value cannot be written as JSON", where=str(path), got=str(error)) from None
+    atomic_write(path, text)
+
+
+def read_metrics(path: str | Path) -> Metrics:
+    """evaluate/metrics.json."""
+    return read_record(path, Metrics)
+
+
+def read_distribution(path: str | Path) -> Distribution:
+    """search/distribution.json."""
+    return read_record(path, Distribution)
+
+
+def read_genotype(path: str | Path, space: SearchSpace | None = None) -> Genotype:
+    """derive/genotype.json, of ``space`` if one is given. Raises RecordError or GenotypeError naming the file."""
+    try:
+        return Genotype.from_json(read_json(path), space)
+    except GenotypeError as error:
+        where = f"{path}" + (f": {error.where}" if error.where else "")
+        raise GenotypeError(error.what, where=where, got=error.got, allowed=error.allowed, do=error.do) from None
+
+
+# ----------------------------------------------------------------------------------------------------- CSV files
+def write_search_epochs(path: str | Path, rows: Sequence[SearchEpoch]) -> None:
+    """search/epochs.csv, one share_<primitive> column per primitive."""
+    primitives = list(rows[0].shares) if rows else []
+    columns = [*_columns(SearchEpoch, "shares"), *(SHARE_PREFIX + p for p in primitives)]
+    _write_csv(path, columns, (_search_row(row) for row in rows))
+
+
+def read_search_epochs(path: str | Path) -> list[SearchEpoch]:
+    """search/epochs.csv."""
+    fixed = _columns(SearchEpoch, "shares")
+    rows = []
+    for line, row in _read_csv(path, fixed, free_prefix=SHARE_PREFIX):
+        shares = {k.removeprefix(SHARE_PREFIX): v for k, v in row.items() if k.startswith(SHARE_PREFIX)}
+        rest: dict[str, Any] = {k: v for k, v in row.items() if k in fixed}
+        rows.append(_row({**rest, "shares": shares}, SearchEpoch, path, line))
+    return rows
+
+
+def write_retrain_epochs(path: str | Path, rows: Sequence[RetrainEpoch]) -> None:
+    """retrain/epochs.csv."""
+    _write_csv(path, _columns(RetrainEpoch), (row.model_dump() for row in rows))
+
+
+def read_retrain_epochs(path: str | Path) -> list[RetrainEpoch]:
+    """retrain/epochs.csv."""
+    return [_row(row, RetrainEpoch, path, line) for line, row in _read_csv(path, _columns(RetrainEpoch))]
+
+
+def write_candidates(path: str | Path, rows: Sequence[Candidate]) -> None:
+    """derive/candidates.csv; the genotype is a JSON text."""
+    dumped = ({**row.model_dump(), "genotype": json.dumps(row.genotype, separators=(",", ":"))} for row in rows)
+    _write_csv(path, _columns(Candidate), dumped)
+
+
+def read_candidates(path: str | Path) -> list[Candidate]:
+    """derive/candidates.csv. Raises RecordError unless exactly one candidate is chosen."""
+    rows = []
+    for line, row in _read_csv(path, _columns(Candidate)):
+        try:
+            genotype = json.loads(row["genotype"] or "")
+        except ValueError as error:
+            raise RecordError(
+                "a genotype is not valid JSON", where=f"{path}, line {line}", got=str(error), do=_AGAIN
+            ) from None
+        rows.append(_row({**row, "genotype": genotype}, Candidate, path, line))
+    if sum(row.chosen for row in rows) != 1:
+        chosen = [row.index for row in rows if row.chosen]
+        raise RecordError("not exactly one candidate is chosen", where=str(path), got=str(chosen), do=_AGAIN)
+    return rows
+
+
+# ----------------------------------------------------------------------------------------------------- Parquet
+def write_alphas(path: str | Path, rows: Iterable[AlphaRow]) -> None:
+    """search/alphas.parquet; the same rows give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types: list[pa.DataType] = [pa.int32(), pa.string(), pa.string(), pa.int32(), pa.int32(), pa.string()]
+    types += [pa.float64(), pa.float64()]
+    schema = pa.schema(list(zip(AlphaRow._fields, types, strict=True)))
+    columns = list(zip(*rows, strict=True)) or [()] * len(AlphaRow._fields)
+    table = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], schema=schema)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    atomic_write(path, sink.getvalue())
+
+
+def read_alphas(path: str | Path) -> list[AlphaRow]:
+    """search/alphas.parquet as rows, in the order written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _exists(path)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(
+            "a stage file is not valid Parquet (truncated?)", where=str(path), got=str(error), do=_AGAIN
+        ) from None
+    if tuple(table.column_names) != AlphaRow._fields:
+        raise RecordError(
+            "a stage file has other columns",
+            where=str(path),
+            got=", ".join(table.column_names),
+            allowed=", ".join(AlphaRow._fields),
+            do=_AGAIN,
+        )
+    return [AlphaRow(*row) for row in zip(*(c.to_pylist() for c in table.columns), strict=True)]
+
+
+# ----------------------------------------------------------------------------------------------------- helpers
+_AGAIN = "remove the folder and run its stage again"
+
+
+def _exists(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise RecordError(
+            "a stage file is missing",
+            where=str(path),
+            do="run its stage first, or the whole workflow: snakemake --cores 2",
+        )
+
+
+def _read_text(path: str | Path) -> str:
+    _exists(path)
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError("a stage file cannot be read", where=str(path), got=str(error), do=_AGAIN) from None
+
+
+def _validated(value: Mapping[str, Any], model: type[R], where: str) -> R:
+    if problems := check(model, value):
+        raise RecordError(
+            "a stage file is not valid:\n" + "\n".join(f"  {p}" for p in problems), where=where, do=_AGAIN
+        )
+    return model.model_validate(value)
+
+
+def _columns(model: type[Record], *without: str) -> list[str]:
+    return [name for name in model.model_fields if name not in without]
+
+
+def _search_row(row: SearchEpoch) -> dict[str, Any]:
+    values = row.model_dump(exclude={"shares"})
+    return {**values, **{SHARE_PREFIX + k: v for k, v in row.shares.items()}}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row[name]) for name in columns])
+    atomic_write(path, text.getvalue())
+
+
+def _read_csv(
+    path: str | Path, columns: Sequence[str], free_prefix: str | None = None
+) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Line number and cells of each row (an empty cell is None), once the header and the last line are whole."""
+    text = _read_text(path)
+    if not text.endswith("\n"):
+        raise RecordError("a stage file ends in the middle of a line", where=str(path), do=_AGAIN)
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    fixed = [name for name in header if not (free_prefix and name.startswith(free_prefix))]
+    if fixed != list(columns) or len(set(header)) != len(header):
+        raise RecordError(
+            "a stage file has other columns",
+            where=str(path),
+            got=", ".join(header),
+            allowed=", ".join(columns),
+            do=_AGAIN,
+        )
+    for row in reader:
+        if len(row) != len(header):
+            raise RecordError(
+                "a row has another number of cells", where=f"{path}, line {reader.line_num}", got=len(row), do=_AGAIN
+            )
+        yield reader.line_num, {name: cell or None for name, cell in zip(header, row, strict=True)}
+
+
+def _row(row: Mapping[str, Any], model: type[R], path: str | Path, line: int) -> R:
+    try:
+        return model.model_validate(row)
+    except ValidationError as error:
+        problems = "; ".join(explain(error, model, row))
+        raise RecordError("a row is not valid", where=f"{path}, line {line}", got=problems, do=_AGAIN) from None
