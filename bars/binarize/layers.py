@@ -120,6 +120,13 @@ _FLOAT_PARTS = (
 )
 
 
+def is_float(module: nn.Module) -> bool:
+    """Whether a module is a convolution or linear layer with a side that is not quantised."""
+    if isinstance(module, BinaryConv2d):
+        return isinstance(module.weight_quantizer, nn.Identity) or isinstance(module.activation_quantizer, nn.Identity)
+    return isinstance(module, nn.Conv2d | nn.Linear)
+
+
 def is_fully_binarized(model: nn.Module) -> tuple[bool, str]:
     """Whether every convolution and linear layer outside ``model.stem`` and ``model.head`` is binary.
 
@@ -130,10 +137,6 @@ def is_fully_binarized(model: nn.Module) -> tuple[bool, str]:
         names = path.split(".")
         if names[0] in ("stem", "head"):
             continue
-        is_float = isinstance(module, nn.Conv2d | nn.Linear)
-        if isinstance(module, BinaryConv2d):
-            quantizers = (module.weight_quantizer, module.activation_quantizer)
-            is_float = any(isinstance(quantizer, nn.Identity) for quantizer in quantizers)
-        if is_float:
+        if is_float(module):
             parts.add(next((label for word, label in _FLOAT_PARTS if word in names), "FP Convolution"))
     return not parts, ", ".join(sorted(parts))

@@ -6,6 +6,8 @@ weight that the convolution uses; an activation quantizer maps a feature map to 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -26,6 +28,8 @@ def binary_sign(x: Tensor) -> Tensor:
 
 
 class _SignClip(Function):
+    """Identity gradient inside the window, as one fused kernel."""
+
     @staticmethod
     def forward(x: Tensor, clip: float) -> Tensor:
         return binary_sign(x)
@@ -47,6 +51,58 @@ def sign_clip(x: Tensor, clip: float) -> Tensor:
     return result
 
 
+class _SignApprox(Function):
+    """Gradient of the piecewise quadratic that approximates the sign."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return binary_sign(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.rsub(x.abs(), 2.0, alpha=2.0).clamp_min_(0.0).mul_(grads[0])
+
+
+def sign_approx(x: Tensor) -> Tensor:
+    """Binary sign whose gradient is max(0, 2 - 2|x|) (Bi-Real Net, ECCV 2018)."""
+    result: Tensor = _SignApprox.apply(x)
+    return result
+
+
+class _SignEde(Function):
+    """Gradient of k tanh(t x)."""
+
+    @staticmethod
+    def forward(x: Tensor, t: Tensor, k: Tensor) -> Tensor:
+        return binary_sign(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        x, t, k = ctx.saved_tensors
+        slope = torch.ops.aten.tanh_backward(grads[0], torch.tanh(x * t.to(x.dtype)))
+        return slope.mul_((k * t).to(x.dtype)), None, None
+
+
+def sign_ede(x: Tensor, t: Tensor, k: Tensor) -> Tensor:
+    """Binary sign whose gradient is k t (1 - tanh^2(t x)), for scalar tensors t and k (IR-Net's EDE, CVPR 2020)."""
+    result: Tensor = _SignEde.apply(x, t, k)
+    return result
+
+
+def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
+    """Exactly ``value`` forward, the gradient of ``surrogate`` backward."""
+    return value.detach() + (surrogate - surrogate.detach())
+
+
 def mean_abs(weight: Tensor, scaling: Scaling, mask: Tensor | None = None) -> Tensor:
     """Scale beta of a binary weight, broadcastable to it: mean |W| per layer, per output channel, or 1.
 
@@ -63,8 +119,33 @@ def mean_abs(weight: Tensor, scaling: Scaling, mask: Tensor | None = None) -> Te
     return (magnitude * share).sum(dims, keepdim=True) / total
 
 
+class EdeSchedule(nn.Module):
+    """t and k of IR-Net's EDE over training: t grows from t_min to t_max exponentially, k = max(1/t, 1)."""
+
+    t: Tensor
+    k: Tensor
+
+    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
+        super().__init__()
+        self.t_min, self.t_max = t_min, t_max
+        # Tensors, so that a compiled model is not compiled again for each new value; not part of a checkpoint, since
+        # they follow from the share of training done and the forward pass does not read them.
+        self.register_buffer("t", torch.tensor(t_min), persistent=False)
+        self.register_buffer("k", torch.tensor(max(1.0 / t_min, 1.0)), persistent=False)
+
+    def set_progress(self, p: float) -> None:
+        """p: share of training done, in [0, 1]."""
+        t = math.exp(math.log(self.t_min) + p * (math.log(self.t_max) - math.log(self.t_min)))
+        self.t.fill_(t)
+        self.k.fill_(max(1.0 / t, 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sign_ede(x, self.t, self.k)
+
+
+# ------------------------------------------------------------------------------------------------ weights
 class WeightQuantizer(nn.Module):
-    """Base of weight quantizers: forward(latent weight) -> weight of the convolution.
+    """Base of weight quantizers: forward(latent weight) -> weight [O, I, k, k] of the convolution.
 
     ``latent_clip``: the layer clamps its latent weight to [-latent_clip, latent_clip] after every step (None: never).
     ``bases``: binary convolutions that one layer costs (ABC-Net: M).
@@ -78,27 +159,191 @@ class WeightQuantizer(nn.Module):
         return (out_channels, in_channels, kernel_size, kernel_size)
 
 
-class ActivationQuantizer(nn.Module):
-    """Base of activation quantizers; ``bases``: binary convolutions that one layer costs (ABC-Net: N)."""
-
-    bases: int = 1
-
-
 class ScaledSign(WeightQuantizer):
-    """beta * sign(W), differentiable through sign and beta (BARS Eq. 1; XNOR-Net with scaling "channel")."""
+    """beta * sign(W), differentiable through sign and beta (BARS Eq. 1; XNOR-Net with scaling "channel").
 
-    def __init__(self, scaling: Scaling = "tensor", clip: float = 1.0) -> None:
+    ``center`` first subtracts the mean over the input channels (XNOR-Net's PyTorch code, BNAS).
+    """
+
+    def __init__(self, scaling: Scaling = "tensor", clip: float = 1.0, *, center: bool = False) -> None:
         super().__init__()
         self.scaling: Scaling = scaling
-        self.clip = clip
-        self.latent_clip = clip
+        self.clip = self.latent_clip = clip
+        self.center = center
 
     def forward(self, weight: Tensor) -> Tensor:
+        if self.center:
+            weight = weight - weight.mean(1, keepdim=True)
         signs = sign_clip(weight, self.clip)
         return signs if self.scaling == "none" else signs * mean_abs(weight, self.scaling)
 
     def extra_repr(self) -> str:
-        return f"scaling={self.scaling}, clip={self.clip}"
+        return f"scaling={self.scaling}, clip={self.clip}" + (", center=True" if self.center else "")
+
+
+class BiRealSign(WeightQuantizer):
+    """a_o sign(W_o) with a_o = mean |W_o|; gradient 1[|W| <= 1], not multiplied by a_o (Bi-Real Net, ReActNet)."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return straight_through(mean_abs(weight, "channel") * binary_sign(weight), sign_clip(weight, 1.0))
+
+
+class LibraSign(WeightQuantizer):
+    """2^s sign(z) of the standardised weight z = (W_o - mean_o) / std_o, with EDE (IR-Net, CVPR 2020, Sec. 3.2).
+
+    The power of two nearest to mean |z_o| is a bit shift; no gradient passes through it.
+    """
+
+    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
+        super().__init__()
+        self.sign = EdeSchedule(t_min, t_max)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        z = standardize(weight)[0]
+        shift = mean_abs(z.detach(), "channel").log2().round().exp2()
+        signs: Tensor = self.sign(z)
+        return signs * shift
+
+
+class AdaBinWeight(WeightQuantizer):
+    """mean_o + std_o sign((W - mean_o) / std_o), with EDE: two levels per output channel (AdaBin, ECCV 2022)."""
+
+    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
+        super().__init__()
+        self.sign = EdeSchedule(t_min, t_max)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        z, mean, std = standardize(weight)
+        signs: Tensor = self.sign(z)
+        return torch.addcmul(mean, std, signs)
+
+
+def standardize(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights with mean 0 and standard deviation 1 per output channel, and those means and deviations [O, 1, 1, 1]."""
+    dims = tuple(range(1, weight.dim()))
+    mean = weight.mean(dims, keepdim=True)
+    centered = weight - mean
+    std = centered.square().mean(dims, keepdim=True).clamp_min(1e-24).sqrt()
+    return centered / std, mean, std
+
+
+class Bases(WeightQuantizer):
+    """sum_m alpha_m B_m over M binary bases, alpha by least squares (ABC-Net, NIPS 2017, Sec. 3.1.1).
+
+    B_m = sign(W - mean(W) + u_m std(W)) over the whole layer, u_m equally spaced in [-1, 1] (0 for M = 1). The gradient
+    passes each basis unchanged: dW = (sum_m alpha_m) g.
+    """
+
+    def __init__(self, bases: int = 1) -> None:
+        super().__init__()
+        self.bases = bases
+        self.shifts = [0.0] if bases == 1 else [2.0 * m / (bases - 1) - 1.0 for m in range(bases)]
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.no_grad():
+            centered, std = weight - weight.mean(), weight.std(correction=0)
+            bases = torch.stack([binary_sign(centered + u * std) for u in self.shifts]).flatten(1)  # [M, O*I*k*k]
+            alpha = self._least_squares(bases, weight.flatten())
+            value = (alpha.view(-1, 1) * bases).sum(0).view_as(weight)
+        return straight_through(value, alpha.sum() * weight)
+
+    def _least_squares(self, bases: Tensor, target: Tensor) -> Tensor:
+        """The alpha [M] that minimises |target - sum alpha_m bases_m|; the smallest one where bases coincide."""
+        right = (bases * target).mean(1)
+        if self.bases == 1:
+            return right
+        # Sums, and float64 for the small system: a matrix product would run in half precision under autocast.
+        gram = torch.stack([(row * bases).mean(1) for row in bases])
+        inverse: Tensor = torch.linalg.pinv(gram.double(), hermitian=True)
+        return (inverse @ right.double()).to(target.dtype)
+
+    def extra_repr(self) -> str:
+        return f"bases={self.bases}"
+
+
+class Circulant(WeightQuantizer):
+    """beta sign(W) of 3x3 weights made of K turned copies of one stored filter set (CBCN, CVPR 2019).
+
+    Stored: [O/K, I/K, K, 3, 3]. Copy r rolls the K axis by r and turns the outer ring of the 3x3 by r/K of a full turn;
+    copies are stacked along the outputs. beta is one mean |W| per layer, the sign's gradient that of ``sign_approx``.
+    """
+
+    turns: Tensor
+
+    def __init__(self, orientations: int = 4) -> None:
+        super().__init__()
+        self.orientations = orientations
+        turns = [self._turned(r * 8 // orientations) for r in range(orientations)]
+        self.register_buffer("turns", torch.tensor(turns), persistent=False)
+
+    @staticmethod
+    def _turned(places: int) -> list[int]:
+        """Where each of the 9 positions is read from when the outer ring turns clockwise by ``places`` of 8."""
+        ring = (0, 1, 2, 5, 8, 7, 6, 3)
+        source = list(range(9))
+        for i, position in enumerate(ring):
+            source[position] = ring[(i - places) % 8]
+        return source
+
+    def stored_shape(self, out_channels: int, in_channels: int, kernel_size: int) -> tuple[int, ...]:
+        """[O/K, I/K, K, 3, 3]. Raises ValueError where K does not divide the channels or the kernel is not 3x3."""
+        k = self.orientations
+        if kernel_size != 3 or out_channels % k or in_channels % k:
+            raise ValueError(f"circulant filters need 3x3 kernels and channels divisible by {k}")
+        return (out_channels // k, in_channels // k, k, 3, 3)
+
+    def expand(self, stored: Tensor) -> Tensor:
+        """[O/K, I/K, K, 3, 3] -> [O, I, 3, 3]."""
+        flat = stored.flatten(3)  # [O/K, I/K, K, 9]
+        copies = [flat.roll(r, 2)[..., self.turns[r]] for r in range(self.orientations)]
+        return torch.cat(copies).flatten(1, 2).reshape(-1, stored.shape[1] * self.orientations, 3, 3)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        full = self.expand(weight)
+        return sign_approx(full) * mean_abs(full, "tensor")
+
+
+class Projected(WeightQuantizer):
+    """a sign(Z), Z = mean(P) C, with learned projections P [J, k, k] and a = mean |C| per layer (PCNN, AAAI 2019).
+
+    With J > 1 the stored C has O/J filters and the J projections' outputs are stacked. ``weight_loss`` pulls Z to its
+    quantised values; the paper's eta-delta term in it, which needs the last step's gradient, is left out.
+    """
+
+    def __init__(self, kernel_size: int, projections: int = 1, penalty: float = 1e-4, clip: float = 1.0) -> None:
+        super().__init__()
+        self.projections, self.penalty, self.clip = projections, penalty, clip
+        self.projection = nn.Parameter(torch.ones(projections, kernel_size, kernel_size))
+
+    def stored_shape(self, out_channels: int, in_channels: int, kernel_size: int) -> tuple[int, ...]:
+        """[O/J, I, k, k]. Raises ValueError where J does not divide the output channels."""
+        if out_channels % self.projections:
+            raise ValueError(f"output channels must be divisible by {self.projections} projections")
+        return (out_channels // self.projections, in_channels, kernel_size, kernel_size)
+
+    def projected(self, weight: Tensor) -> Tensor:
+        """Z [O, I, k, k]."""
+        factors = self.projection.mean((1, 2)).view(-1, 1, 1, 1, 1)  # [J, 1, 1, 1, 1]
+        return (factors * weight).flatten(0, 1)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return sign_clip(self.projected(weight), self.clip) * weight.abs().mean()
+
+    def weight_loss(self, weight: Tensor) -> Tensor:
+        """Loss penalty / 2 * sum (Q - Z)^2, with Q held fixed."""
+        z = self.projected(weight)
+        target = (binary_sign(z) * weight.abs().mean()).detach()
+        return 0.5 * self.penalty * (target - z).square().sum()
+
+    def extra_repr(self) -> str:
+        return f"projections={self.projections}, penalty={self.penalty}"
+
+
+# ------------------------------------------------------------------------------------------------ activations
+class ActivationQuantizer(nn.Module):
+    """Base of activation quantizers; ``bases``: binary convolutions that one layer costs (ABC-Net: N)."""
+
+    bases: int = 1
 
 
 class SignActivation(ActivationQuantizer):
@@ -113,3 +358,73 @@ class SignActivation(ActivationQuantizer):
 
     def extra_repr(self) -> str:
         return f"clip={self.clip}"
+
+
+class ApproxSign(ActivationQuantizer):
+    """sign(x) with Bi-Real Net's triangular gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sign_approx(x)
+
+
+class EdeSign(ActivationQuantizer):
+    """sign(x) with IR-Net's EDE gradient, which sharpens over training."""
+
+    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
+        super().__init__()
+        self.sign = EdeSchedule(t_min, t_max)
+
+    def forward(self, x: Tensor) -> Tensor:
+        signs: Tensor = self.sign(x)
+        return signs
+
+
+class RSign(ActivationQuantizer):
+    """sign(x + b_c) with a learned threshold per channel and Bi-Real Net's gradient (ReActNet, ECCV 2020)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sign_approx(x + self.bias.to(x.dtype).view(1, -1, 1, 1))
+
+
+class ABCActivation(ActivationQuantizer):
+    """sum_n beta_n sign(x + v_n - 1/2) with learned beta and v (ABC-Net, NIPS 2017, Sec. 3.2); N = 1, 3 or 5.
+
+    As printed: 2 * 1[clip(x + v, 0, 1) >= 1/2] - 1, with gradient 1 where the clip is not active.
+    """
+
+    SHIFTS: Mapping[int, tuple[float, ...]] = {1: (0.0,), 3: (-1.5, 0.0, 1.5), 5: (-3.5, -2.5, -1.5, 0.0, 2.5)}
+
+    def __init__(self, bases: int = 1) -> None:
+        super().__init__()
+        self.bases = bases
+        self.shift = nn.Parameter(torch.tensor(self.SHIFTS[bases]))
+        self.scale = nn.Parameter(torch.ones(bases))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift, scale = self.shift.to(x.dtype), self.scale.to(x.dtype)
+        total = scale[0] * sign_clip(x + (shift[0] - 0.5), 0.5)
+        for n in range(1, self.bases):
+            total = total + scale[n] * sign_clip(x + (shift[n] - 0.5), 0.5)
+        return total
+
+    def extra_repr(self) -> str:
+        return f"bases={self.bases}"
+
+
+class AdaBinActivation(ActivationQuantizer):
+    """alpha (sign((x - beta) / alpha) + beta) with learned alpha and beta, and EDE (AdaBin, ECCV 2022)."""
+
+    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
+        super().__init__()
+        self.sign = EdeSchedule(t_min, t_max)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.shift = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale, shift = self.scale.to(x.dtype), self.shift.to(x.dtype)
+        signs: Tensor = self.sign((x - shift) / scale)
+        return scale * (signs + shift)

@@ -1,0 +1,47 @@
+"""The hand-made networks of Table 2 (and a few beyond it), by family.
+
+A new one is a builder of about ten lines, ``builder(context, *, options...)``, and its line in FAMILIES.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from bars.errors import ParamsError
+from bars.models.baselines import abcnet, bidensenet, bireal, bnas, cbcn, floating, irnet, nin, xnor
+from bars.models.baselines.family import Builder, Context, checked_options
+from bars.pipeline.params import BinarizeParams, ModelParams, Slot
+
+FAMILIES: dict[str, Builder] = {
+    "resnet18-xnor": xnor.resnet18_xnor,
+    "resnet34-xnor": xnor.resnet34_xnor,
+    "resnet18-bireal": bireal.resnet18_bireal,
+    "wrn40-xnor": xnor.wrn40_xnor,
+    "nin-xnor": nin.nin_xnor,
+    "resnet18-cbcn": cbcn.resnet18_cbcn,
+    "resnet18-irnet": irnet.resnet18_irnet,
+    "bnas": bnas.bnas,
+    "resnet18-abc": abcnet.resnet18_abc,
+    "bidensenet-xnor": bidensenet.bidensenet_xnor,
+    "resnet18-pcnn": bireal.resnet18_pcnn,
+    "resnet18-react": bireal.resnet18_react,
+    "resnet18-adabin": irnet.resnet18_adabin,
+    "resnet18-float": floating.resnet18_float,
+}
+
+
+def build(params: ModelParams, num_classes: int, image_size: int, slot: Slot, binarize: BinarizeParams) -> nn.Module:
+    """The network that ``params`` names: images [N, 3, S, S] -> logits [N, num_classes]; any S >= 4 works.
+
+    ``binarize`` is read by the rows that the BARS authors trained; other families bring their own quantizers.
+    Raises ParamsError for an unknown family or option.
+    """
+    builder = FAMILIES.get(params.family)
+    if builder is None:
+        raise ParamsError(
+            "no such family of networks", where="model.family", got=params.family, allowed=", ".join(FAMILIES)
+        )
+    if image_size < 4:
+        raise ParamsError("images are too small", where="data.image_size", got=image_size, allowed=">= 4")
+    context = Context(num_classes=num_classes, slot=slot, width=params.width, binarize=binarize)
+    return builder(context, **checked_options(params.family, builder, params.options))
