@@ -83,7 +83,7 @@ class Trainer:
         scheduled = params.drop_path > 0 or any(
             hasattr(m, "set_progress") and not isinstance(m, DropPath) for m in model.modules()
         )
-        self._gradient = GraphedStep(self._gradient_eager, self.runtime.capture and not scheduled)
+        self._gradient = GraphedStep(self._gradient_eager, self.runtime.capture and not scheduled, self.model.buffers())
 
     def run(self, checkpoint: Checkpointer, progress: Progress) -> RetrainResult:
         """All epochs, or those that are left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -83,12 +83,14 @@ class GraphedStep:
     """Replays ``step`` as a CUDA graph: one launch instead of thousands. Without ``capture`` it just calls it.
 
     ``step`` takes tensors of fixed shapes and returns tensors; gradients it leaves in ``.grad`` stay in place between calls.
+    ``buffers`` (running statistics) are put back after the warm-up calls that recording needs, so that a continued run
+    sees the same ones as an unbroken run.
     """
 
     WARMUP = 3
 
-    def __init__(self, step: Callable[..., tuple[Tensor, ...]], capture: bool) -> None:
-        self._step, self._capture = step, capture
+    def __init__(self, step: Callable[..., tuple[Tensor, ...]], capture: bool, buffers: Iterable[Tensor] = ()) -> None:
+        self._step, self._capture, self._buffers = step, capture, list(buffers)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._outputs: tuple[Tensor, ...] = ()
@@ -107,12 +109,15 @@ class GraphedStep:
 
     def _record(self, inputs: tuple[Tensor, ...]) -> None:
         self._inputs = tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in inputs)
+        before = [b.clone() for b in self._buffers]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(self.WARMUP):
                 self._step(*self._inputs)
         torch.cuda.current_stream().wait_stream(side)
+        for buffer, value in zip(self._buffers, before, strict=True):
+            buffer.copy_(value)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._outputs = self._step(*self._inputs)

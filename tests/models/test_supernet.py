@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from bars.binarize.layers import BinaryConv2d, is_fully_binarized
+from bars.models.counting import count_model
+from bars.models.network import Network
+from bars.models.supernet import Sample, Supernet
+from bars.cost import genotype_cost
+from bars.pipeline.params import BinarizeParams
+from bars.space import Genotype, SearchSpace
+from bars.strategy.distribution import Distribution
+from tests.architectures import one_hot_sample, random_genotype, random_space, space_params
+
+
+def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tensor]:
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    params = random_space(rng).model_copy(update=changes)
+    size = 32 if params.stem == "imagenet" else 8
+    binarize = BinarizeParams(weight_scale=rng.choice(["tensor", "channel", "none"]))
+    supernet = Supernet(params, binarize, size, 7)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return supernet, random_genotype(supernet.space, rng), torch.randn(5, 3, size, size)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_hot_supernet_equals_the_derived_network(seed: int) -> None:
+    """Both ways through the supernet: slices of what was drawn, and masks and sums over everything."""
+    supernet, genotype, images = built(seed)
+    derived = supernet.extract(genotype).train()(images)
+    torch.testing.assert_close(supernet(images, Sample.one_hot(genotype)), derived)
+    torch.testing.assert_close(supernet(images, one_hot_sample(genotype)), derived, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_straight_through_sample_has_the_same_output(seed: int) -> None:
+    supernet, _, images = built(seed)
+    distribution = Distribution(supernet.space, 1.0, torch.Generator().manual_seed(seed))
+    sample = distribution.sample("hard", 1.0, torch.Generator().manual_seed(seed))
+    assert sample.genotype is not None
+    torch.testing.assert_close(supernet(images, sample), supernet(images, Sample.one_hot(sample.genotype)))
+
+
+@pytest.mark.parametrize("width_mask", ["activation", "feature"])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_every_alpha_receives_a_gradient(width_mask: str, stem: str) -> None:
+    params = space_params(stem=stem)
+    size = 32 if stem == "imagenet" else 16
+    torch.manual_seed(0)
+    supernet = Supernet(params, BinarizeParams(), size, 10, width_mask)
+    distribution = Distribution(supernet.space, 0.5, torch.Generator().manual_seed(0))
+    sample = distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(1))
+    torch.nn.functional.cross_entropy(supernet(torch.randn(8, 3, size, size), sample), torch.arange(8)).backward()
+    for name, alpha in distribution.named_parameters():
+        assert alpha.grad is not None and (alpha.grad != 0).all(), name
+
+
+def test_feature_masks_are_erased_before_the_sign() -> None:
+    """The trap that ``width_mask: activation`` avoids: scaling features by a positive mask changes no sign."""
+    params = space_params(cell_shortcut=False, op_shortcut=False, primitives=("binary_conv_3x3",), search_depth=False, stages=1)
+    torch.manual_seed(0)
+    images = torch.randn(8, 3, 8, 8)
+    changed = {}
+    for width_mask in ("feature", "activation"):
+        torch.manual_seed(1)
+        supernet = Supernet(params, BinarizeParams(), 8, 10, width_mask)
+        cells = supernet.stages[0]
+        seen: list[torch.Tensor] = []
+        cells[1].preprocess.convs[0].register_forward_hook(lambda m, i, o: seen.append(o))
+        op = torch.ones(1, 10, 1)
+        for width in ([0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]):
+            supernet(images, Sample(op, None, torch.tensor([width])))
+        changed[width_mask] = float(((seen[0] - seen[1]).abs().mean() / seen[0].abs().mean()).detach())
+    # Only BN's epsilon, against features of small variance, lets a feature mask through.
+    assert changed["activation"] > 0.1 > 10 * changed["feature"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_cost_model_agrees_with_hooks_on_the_built_network(seed: int) -> None:
+    supernet, genotype, images = built(seed)
+    network = supernet.extract(genotype)
+    counted, uncounted = count_model(network, tuple(images.shape))
+    assert uncounted == []
+    assert tuple(counted) == tuple(genotype_cost(supernet.params, genotype, images.shape[-1], 7))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_binary_convolutions_see_only_signs(seed: int) -> None:
+    supernet, genotype, images = built(seed)
+    network = supernet.extract(genotype)
+    seen: list[torch.Tensor] = []
+    for module in network.modules():
+        if isinstance(module, BinaryConv2d):
+            module.register_forward_pre_hook(lambda m, args: seen.append(args[0].abs()))
+    network.train()(images)
+    assert bool(seen) == any(shape.index is None or shape.index >= 0 for shape in network.shapes)
+    assert all((s == 1).all() for s in seen)
+
+
+def test_networks_are_fully_binarized_unless_told_otherwise() -> None:
+    for expand, expected in (("tile", True), ("conv1x1", True)):
+        params = space_params(stem_expand=expand)
+        genotype = random_genotype(SearchSpace.from_params(params), random.Random(0))
+        assert is_fully_binarized(Network(params, BinarizeParams(), genotype, 32, 10))[0] is expected
+
+
+def test_the_template_has_its_shortcuts() -> None:
+    """Each switch of the template changes the output of the same weights."""
+    rng = random.Random(3)
+    base = space_params()
+    genotype = random_genotype(SearchSpace.from_params(base), rng)
+    images = torch.randn(4, 3, 16, 16)
+    outputs = []
+    for changes in ({}, {"op_shortcut": False}, {"cell_shortcut": False}, {"reduction_shortcut": "avgpool"}, {"norm": "node"}, {"stem_expand": "conv1x1"}):
+        torch.manual_seed(0)
+        network = Network(base.model_copy(update=changes), BinarizeParams(), genotype, 16, 10)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if name.endswith("gain"):  # at its initial value 1, an affine batch norm is a plain one
+                    parameter += 0.5
+        outputs.append(network.train()(images))
+    for i, a in enumerate(outputs):
+        for b in outputs[:i]:
+            assert not torch.allclose(a, b)
+
+
+def test_a_strided_unit_is_two_staggered_convolutions() -> None:
+    """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, pooled shortcut, ReLU."""
+    from bars.models.primitives import BinaryUnit, Template
+
+    torch.manual_seed(0)
+    unit = BinaryUnit(4, 8, 3, Template.of(space_params(), BinarizeParams(), track=False), stride=2, shortcut=True)
+    x = torch.randn(2, 4, 8, 8)
+    signs = torch.where(x >= 0, 1.0, -1.0)
+    halves = []
+    for conv, view in zip(unit.convs, (signs, signs[:, :, 1:, 1:]), strict=True):
+        w = torch.where(conv.weight >= 0, 1.0, -1.0) * conv.weight.abs().mean()
+        halves.append(torch.nn.functional.conv2d(view, w, stride=2, padding=1))
+    plain = torch.cat(halves, 1) + torch.cat([torch.nn.functional.avg_pool2d(x, 2)] * 2, 1)
+    order = [c // 2 + (c % 2) * 4 for c in range(8)]
+    torch.testing.assert_close(unit(x), plain.relu()[:, order])
