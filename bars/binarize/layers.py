@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -85,28 +88,28 @@ class BinaryConv2d(nn.Module):
         )
 
 
+def _having(model: nn.Module, method: str) -> Iterator[Any]:
+    """Modules whose class has ``method``; a missing attribute of a module, not of its class, is slow to look up."""
+    return (module for module in model.modules() if hasattr(type(module), method))
+
+
 def set_progress(model: nn.Module, p: float) -> None:
     """Tell every module with ``set_progress`` which share p in [0, 1] of training is done (IR-Net's schedule)."""
-    for module in model.modules():
-        own = getattr(module, "set_progress", None)
-        if own is not None:
-            own(p)
+    for module in _having(model, "set_progress"):
+        module.set_progress(p)
 
 
 def after_step(model: nn.Module) -> None:
     """Call ``after_step`` of every module that has it; use after each optimiser step (clamps latent weights)."""
-    for module in model.modules():
-        own = getattr(module, "after_step", None)
-        if own is not None:
-            own()
+    for module in _having(model, "after_step"):
+        module.after_step()
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:
     """Sum of all modules' ``auxiliary_loss()``, to be added to the objective; None where there is none."""
     total: Tensor | None = None
-    for module in model.modules():
-        own = getattr(module, "auxiliary_loss", None)
-        term: Tensor | None = None if own is None else own()
+    for module in _having(model, "auxiliary_loss"):
+        term: Tensor | None = module.auxiliary_loss()
         if term is not None:
             total = term if total is None else total + term
     return total

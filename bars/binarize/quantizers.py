@@ -248,14 +248,16 @@ class Bases(WeightQuantizer):
         return straight_through(value, alpha.sum() * weight)
 
     def _least_squares(self, bases: Tensor, target: Tensor) -> Tensor:
-        """The alpha [M] that minimises |target - sum alpha_m bases_m|; the smallest one where bases coincide."""
+        """The alpha [M] that minimises |target - sum alpha_m bases_m|; evenly shared where bases coincide."""
         right = (bases * target).mean(1)
         if self.bases == 1:
             return right
-        # Sums, and float64 for the small system: a matrix product would run in half precision under autocast.
-        gram = torch.stack([(row * bases).mean(1) for row in bases])
-        inverse: Tensor = torch.linalg.pinv(gram.double(), hermitian=True)
-        return (inverse @ right.double()).to(target.dtype)
+        # Sums, and float64 for the small system: a matrix product would run in half precision under autocast. The ridge
+        # stands in for a pseudo-inverse, whose eigenvalues would make the host wait for the device.
+        gram = torch.stack([(row * bases).mean(1) for row in bases]).double()
+        ridge = 1e-9 * torch.eye(self.bases, dtype=gram.dtype, device=gram.device)
+        alpha: Tensor = torch.linalg.solve_ex(gram + ridge, right.double()).result
+        return alpha.to(target.dtype)
 
     def extra_repr(self) -> str:
         return f"bases={self.bases}"
