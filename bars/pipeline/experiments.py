@@ -246,8 +246,10 @@ class Experiment:
         genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
         if stage == "search":
             return (search_split,)
+        if stage == "derive" and self.kind == "searched":
+            return (search_split, *found, self.file("search", "supernet.pt", seed))
         if stage == "derive":
-            return (search_split, *found, self.file("search", "supernet.pt", seed)) if found else ()
+            return (search_split if self.kind == "random" else split,)
         if stage == "retrain":
             return (split, *genotype)
         return (split, self.file("retrain", "checkpoint.pt", seed), *genotype, *found)
@@ -280,7 +282,7 @@ class Experiment:
             return self._pick("space", "binarize", "search", "runtime") | {"data": self.search_data}
         network = {"model": self.model, "slot": self.slot} if self.kind == "baseline" else {"space": self.space}
         if stage == "derive" and self.kind == "fixed":
-            return network | {"genotype": self.genotype}
+            return network | {"data": self.data, "genotype": self.genotype}
         if stage == "derive":
             values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
             return values | {"budget_biops": self.budget_biops} if self.kind == "random" else values

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,12 @@ def canonical_json(value: Any) -> str:
 def pretty_json(value: Any) -> str:
     """JSON for a file that people read; floats round-trip. Raises ValueError for NaN and infinity."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def wide_json(value: Mapping[str, Any]) -> str:
+    """JSON with one line per top-level key, for files of long lists; floats round-trip."""
+    lines = (f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False, allow_nan=False)}" for k, v in value.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def sha256_json(value: Any) -> str:
@@ -195,18 +203,51 @@ def locked_folders(locks: str | Path = LOCKS) -> list[str]:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends, even by SIGKILL (Linux; elsewhere nothing happens).
+    """End this process when the one that started it ends, even by SIGKILL (Linux; elsewhere nothing happens).
 
-    A workflow tool that is killed would otherwise leave a training behind that goes on writing.
+    A workflow tool that is killed would otherwise leave a training behind that goes on writing. A thread watches the
+    parent and every snakemake or dvc above it (a shell may stand between) through pidfds. A terminal's own shell is not
+    watched: ``nohup`` and ``disown`` keep their meaning.
     """
     if not sys.platform.startswith("linux"):
         return
+    watched = []
+    for pid in _guardians():
+        with contextlib.suppress(OSError):  # an old kernel, or it ended just now
+            watched.append(os.pidfd_open(pid))
+    if watched:
+        threading.Thread(target=_await_any, args=(watched,), name="die-with-parent", daemon=True).start()
+
+
+_TOOLS = ("snakemake", "dvc")
+
+
+def _guardians() -> list[int]:
+    """The parent, unless it is a session's leader or init, and the workflow tools among the ancestors."""
     parent = os.getppid()
-    set_parent_death_signal = 1
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended in between
-        os.kill(os.getpid(), signal.SIGTERM)
+    found = [] if parent in (1, os.getsid(0)) else [parent]
+    pid = parent
+    while pid > 1:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            # The name in parentheses may hold spaces; the parent is the second word behind it.
+            above = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            break
+        if pid not in found and any(Path(word).name in _TOOLS for word in words[:4]):
+            found.append(pid)
+        pid = above
+    return found
+
+
+def _await_any(pidfds: list[int]) -> None:
+    poll = select.poll()
+    for fd in pidfds:
+        poll.register(fd, select.POLLIN)
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)  # for a process that handles SIGTERM
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

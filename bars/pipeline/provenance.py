@@ -52,7 +52,7 @@ class StageRun:
         return sha256_json([*identity, closure_sha256(*self.modules)])
 
     def finish(self, written: Path, directory: str) -> Provenance:
-        """Hash what was written to ``written``, which will become ``directory`` of the results, and say where it is from."""
+        """Hash the files in ``written``, soon ``directory`` of the results, and write down where they come from."""
         outputs = {
             f"{directory}/{file.name}": sha256_file(file)
             for file in sorted(written.iterdir())
@@ -156,8 +156,8 @@ def verify_inputs(results: Path, inputs: Mapping[str, str]) -> list[str]:
     """The same walk, from the input files of a stage that is about to run."""
     checked: dict[str, str] = {}
     for name in inputs:
-        if name not in checked:
-            _verify_stage(results, name.rsplit("/", 1)[0], checked)
+        if name not in checked and name not in _verify_stage(results, name.rsplit("/", 1)[0], checked).outputs:
+            raise RecordError("a file was not written by its stage", where=str(results / name), do=_RERUN)
     return list(checked)
 
 
@@ -169,10 +169,8 @@ def _verify_stage(root: Path, directory: str, checked: dict[str, str]) -> Proven
     for name, recorded in record.inputs.items():
         known = name in checked
         _verify_file(root, name, recorded, f"{directory}/{paths.PROVENANCE}", checked)
-        if not known:
-            _verify_stage(root, name.rsplit("/", 1)[0], checked)
-            if name not in checked:
-                raise RecordError("a file was not written by its stage", where=str(root / name), do=_RERUN)
+        if not known and name not in _verify_stage(root, name.rsplit("/", 1)[0], checked).outputs:
+            raise RecordError("a file was not written by its stage", where=str(root / name), do=_RERUN)
     return record
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bars.errors import GenotypeError, RecordError
-from bars.pipeline.files import atomic_write, pretty_json
+from bars.pipeline.files import atomic_write, pretty_json, wide_json
 from bars.pipeline.load import check, explain
 from bars.space import Genotype, SearchSpace
 
@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 # ----------------------------------------------------------------------------------------------------- rows
 class SearchEpoch(Record):
-    """A row of search/epochs.csv, NaN where the search diverged. ``shares``: mean prob per primitive in normal cells."""
+    """A row of search/epochs.csv, NaN where it diverged; ``shares``: mean prob per primitive in normal cells."""
 
     epoch: Count
     temperature: float
@@ -185,10 +185,10 @@ def write_record(path: str | Path, record: Record) -> None:
     write_json(path, record.model_dump(mode="json"))
 
 
-def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object whole. Raises RecordError for NaN and infinity, which JSON does not have."""
+def write_json(path: str | Path, value: Mapping[str, Any], *, wide: bool = False) -> None:
+    """Write a JSON object whole (``wide``: one line per key, for long lists). NaN and infinity are a RecordError."""
     try:
-        text = pretty_json(value)
+        text = wide_json(value) if wide else pretty_json(value)
     except ValueError as error:
         raise RecordError("a value cannot be written as JSON", where=str(path), got=str(error)) from None
     atomic_write(path, text)
@@ -214,10 +214,20 @@ def read_genotype(path: str | Path, space: SearchSpace | None = None) -> Genotyp
 
 
 # ----------------------------------------------------------------------------------------------------- CSV files
-def write_search_epochs(path: str | Path, rows: Sequence[SearchEpoch]) -> None:
-    """search/epochs.csv, one share_<primitive> column per primitive."""
-    primitives = list(rows[0].shares) if rows else []
-    columns = [*_columns(SearchEpoch, "shares"), *(SHARE_PREFIX + p for p in primitives)]
+def search_epoch(row: Mapping[str, Any]) -> SearchEpoch:
+    """A row with share_<primitive> keys as a record."""
+    shares = {k.removeprefix(SHARE_PREFIX): v for k, v in row.items() if k.startswith(SHARE_PREFIX)}
+    return SearchEpoch.model_validate(
+        {**{k: v for k, v in row.items() if not k.startswith(SHARE_PREFIX)}, "shares": shares}
+    )
+
+
+def write_search_epochs(path: str | Path, rows: Sequence[SearchEpoch], primitives: Sequence[str] = ()) -> None:
+    """search/epochs.csv, one share_<primitive> column per primitive (named apart for a search without an epoch)."""
+    columns = [
+        *_columns(SearchEpoch, "shares"),
+        *(SHARE_PREFIX + p for p in primitives or (rows[0].shares if rows else ())),
+    ]
     _write_csv(path, columns, (_search_row(row) for row in rows))
 
 

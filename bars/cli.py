@@ -1,0 +1,151 @@
+"""The command line: one subcommand per stage and artifact. Exit status 0 done, 2 bad input, 1 a failure inside."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import bars
+from bars.errors import BarsError
+from bars.pipeline.paths import STAGES
+
+_FAILURE, _INTERRUPTED = 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; every error becomes one message on stderr and an exit status."""
+    args = _parser().parse_args(argv)
+    name = f"bars {args.command}"
+    try:
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
+    except BarsError as error:
+        _explain(args, f"{name}: {error}")
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # `bars experiments | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILURE
+    except Exception as error:
+        message = str(error).strip().splitlines()
+        what = f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+        do = "use a smaller batch_size, or another device" if "OutOfMemory" in what else "--traceback shows where"
+        _explain(args, f"{name}: a failure inside\n  got:     {what}\n  do:      {do}")
+        return _FAILURE
+
+
+def _explain(args: argparse.Namespace, message: str) -> None:
+    if args.traceback:
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+
+
+# ----------------------------------------------------------------------------------------------------- commands
+def _experiments(args: argparse.Namespace) -> int:
+    from bars.commands.listing import list_experiments
+
+    return list_experiments(args.params, args.scale, as_json=args.json)
+
+
+def _cost(args: argparse.Namespace) -> int:
+    from bars.commands.cost import show_cost
+
+    return show_cost(args.params, args.scale, args.results, args.name, args.seed, as_json=args.json)
+
+
+def _data(args: argparse.Namespace) -> int:
+    from bars.commands.run import run_data
+
+    return run_data(args.params, args.scale, args.results, args.name)
+
+
+def _stage(args: argparse.Namespace) -> int:
+    from bars.commands.run import run_stage
+
+    return run_stage(args.params, args.scale, args.results, args.command, args.name, args.seed)
+
+
+def _table(args: argparse.Namespace) -> int:
+    from bars.pipeline.load import load_params
+    from bars.report.tables import write_table
+
+    for path in write_table(args.name, load_params(args.params), args.scale, args.results, args.out or args.results):
+        print(path)
+    return 0
+
+
+def _figure(args: argparse.Namespace) -> int:
+    from bars.pipeline.load import load_params
+    from bars.report.figures import write_figure
+
+    for path in write_figure(
+        args.name, load_params(args.params), args.scale, args.results, args.out or Path("figures")
+    ):
+        print(path)
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from bars.commands.doctor import examine
+
+    return examine(args.params, args.scale, args.results)
+
+
+# ----------------------------------------------------------------------------------------------------- arguments
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bars",
+        description="The BARS reproduction, one stage at a time; `snakemake` runs them all in order.",
+        epilog="Exit status: 0 done, 2 bad input, 1 a failure inside.",
+    )
+    parser.add_argument("--version", action="version", version=f"bars {bars.__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    _add_common(parser, Path("params.yaml"), Path("results"), False)
+    _add_common(common, argparse.SUPPRESS, argparse.SUPPRESS, argparse.SUPPRESS)
+    scaled = argparse.ArgumentParser(add_help=False, parents=[common])
+    scaled.add_argument("--scale", metavar="S", help="a scale of params.yaml other than the active one")
+
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, what: str, run: object) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", parents=[scaled])
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("experiments", "list every experiment of the grid", _experiments)
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = command("cost", "operations and parameters of an experiment's network", _cost)
+    sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
+    sub.add_argument("--seed", type=int, metavar="N", help="whose genotype (default: the first seed)")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = command("data", "split a data set into train, valid and test", _data)
+    sub.add_argument("name", metavar="DATASET", help="a slot (cifar10, imagenet), or SLOT-search")
+    for stage in STAGES:
+        sub = command(stage, f"the stage {stage} of one experiment at one seed", _stage)
+        sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
+        sub.add_argument("--seed", type=int, required=True, metavar="N", help="one of the scale's seeds")
+    for kind, run, names in (("table", _table, "table1, table2, claims, audit"), ("figure", _figure, "fig1 to fig6")):
+        sub = command(kind, f"write one {kind} from the results", run)
+        sub.add_argument("name", metavar="NAME", help=names)
+        sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: results, or figures)")
+    command("doctor", "what is there, and what would stop a run", _doctor)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, params: object, results: object, traceback: object) -> None:
+    """Options that may stand before or behind the command; behind it they only count when given."""
+    add = parser.add_argument
+    add("--params", type=Path, default=params, metavar="FILE", help="the parameters (default: params.yaml)")
+    add("--results", type=Path, default=results, metavar="DIR", help="the results folder (default: results)")
+    add("--traceback", action="store_true", default=traceback, help="show where an error comes from")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

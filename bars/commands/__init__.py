@@ -1,0 +1,1 @@
+"""What the command line does: read files, call a procedure, write files; no numerics."""
