@@ -10,10 +10,11 @@ from torch import nn
 from bars.binarize.quantizers import ABCActivation, Bases
 from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, StemKind, binary, no_activation
+from bars.pipeline.params import PositiveInt
 
 
 def resnet18_abc(
-    ctx: Context, *, weight_bases: int = 1, activation_bases: Literal[1, 3, 5] = 1, stem: StemKind | None = None
+    ctx: Context, *, weight_bases: PositiveInt = 1, activation_bases: Literal[1, 3, 5] = 1, stem: StemKind | None = None
 ) -> nn.Module:
     """ResNet-18 with M weight and N activation bases; the shortcuts' 1x1 convolutions are binary too."""
     conv = binary(lambda k: Bases(weight_bases), lambda c: ABCActivation(activation_bases))

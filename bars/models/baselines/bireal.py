@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import nn
 
 from bars.binarize.quantizers import ApproxSign, BiRealSign, Projected, RSign, SignActivation
@@ -28,7 +30,11 @@ def resnet18_react(ctx: Context, *, stem: StemKind | None = None) -> nn.Module:
 
 
 def resnet18_pcnn(
-    ctx: Context, *, projections: int = 1, penalty: float = 1e-4, stem: StemKind | None = None
+    ctx: Context,
+    *,
+    projections: Literal[1, 2, 4] = 1,
+    penalty: Annotated[float, Field(ge=0)] = 1e-4,
+    stem: StemKind | None = None,
 ) -> nn.Module:
     """PCNN-18 (Gu et al., AAAI 2019): learned projections of the weights, whose loss enters the objective; PReLU."""
     conv = binary(lambda k: Projected(k, projections, penalty), lambda c: SignActivation(1.0))

@@ -159,7 +159,7 @@ def bnas(
     """
     plan = ARCHITECTURES[architecture or ("A" if ctx.slot == "cifar10" else "D")]
     reductions = (plan.cells // 3, 2 * plan.cells // 3)
-    c = ctx.channels(plan.channels)
+    c = ctx.channels(plan.channels, multiple=2)
     first, second, c_before, c_previous = _stems(ctx, stem, c)
     cells = nn.ModuleList()
     after_reduction = second is not None

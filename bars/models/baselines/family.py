@@ -63,7 +63,7 @@ class Context:
 
 def checked_options(family: str, builder: Builder, options: dict[str, Any]) -> dict[str, Any]:
     """``options`` as the keyword-only arguments of a builder. Raises ParamsError for unknown names or values."""
-    hints = get_type_hints(builder)
+    hints = get_type_hints(builder, include_extras=True)
     arguments = [a for a in inspect.signature(builder).parameters.values() if a.kind is a.KEYWORD_ONLY]
     fields: dict[str, Any] = {a.name: (hints[a.name], a.default) for a in arguments}
     model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)

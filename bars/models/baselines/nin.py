@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
 from bars.binarize.quantizers import ScaledSign, SignActivation
@@ -18,7 +21,9 @@ class BoundedNorm(nn.BatchNorm2d):
         self.weight.clamp_min_(0.01)
 
 
-def nin_xnor(ctx: Context, *, dropout: float = 0.5, stem: StemKind | None = None) -> nn.Module:
+def nin_xnor(
+    ctx: Context, *, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5, stem: StemKind | None = None
+) -> nn.Module:
     """NiN: units of BN, sign, [dropout,] convolution with bias, ReLU; weights centred, scale per channel.
 
     In training, dropout zeroes half of the signs before the two spatial convolutions.

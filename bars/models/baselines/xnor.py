@@ -10,6 +10,7 @@ from torch import nn
 from bars.binarize.quantizers import ScaledSign, Scaling, SignActivation
 from bars.models.baselines.family import Block, Context
 from bars.models.blocks import BarsBlock, ResidualBlock, StemKind, bars_template, binary, no_activation, relu, strided
+from bars.pipeline.params import BinarizeParams
 
 
 def resnet18_xnor(
@@ -19,22 +20,26 @@ def resnet18_xnor(
     layout: Literal["bars", "plain"] = "bars",
     weight_scale: Scaling | None = None,
     stem: StemKind | None = None,
-    blocks: tuple[int, int, int, int] = (2, 2, 2, 2),
 ) -> nn.Module:
     """ResNet-18 in the BARS authors' layout (their re-trained rows); ``plain``: BN, sign, convolution, shortcut, ReLU.
 
-    ``weight_scale``: null takes binarize.weight_scale. The plain layout has float downsampling only.
+    ``weight_scale``: null takes binarize.weight_scale.
     """
-    binarize = ctx.binarize if weight_scale is None else ctx.binarize.model_copy(update={"weight_scale": weight_scale})
-    block: Block = partial(BarsBlock, template=bars_template(binarize), downsample=downsample)
-    if layout == "plain":
-        conv = binary(
-            lambda k: ScaledSign(binarize.weight_scale, binarize.weight_clip),
-            lambda c: SignActivation(binarize.activation_clip),
-        )
-        block = partial(ResidualBlock, conv=conv, order="bn_conv", span=1, downsample=strided, activation=relu)
-        blocks = (2 * blocks[0], 2 * blocks[1], 2 * blocks[2], 2 * blocks[3])
-    return ctx.resnet(block, blocks, stem=stem, imagenet_stem="imagenet", activation=relu)
+    binarize = _binarize(ctx, weight_scale)
+    if layout == "bars":
+        block: Block = partial(BarsBlock, template=bars_template(binarize), downsample=downsample)
+        return ctx.resnet(block, (2, 2, 2, 2), stem=stem, imagenet_stem="imagenet", activation=relu)
+    conv = binary(
+        lambda k: ScaledSign(binarize.weight_scale, binarize.weight_clip),
+        lambda c: SignActivation(binarize.activation_clip),
+    )
+
+    def binary_down(c_in: int, c_out: int, stride: int) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(c_in), conv(c_in, c_out, 3, stride=stride))
+
+    down = strided if downsample == "float" else binary_down
+    block = partial(ResidualBlock, conv=conv, order="bn_conv", span=1, downsample=down, activation=relu)
+    return ctx.resnet(block, (4, 4, 4, 4), stem=stem, imagenet_stem="imagenet", activation=relu)
 
 
 def resnet34_xnor(
@@ -45,7 +50,13 @@ def resnet34_xnor(
     stem: StemKind | None = None,
 ) -> nn.Module:
     """ResNet-34 in the BARS authors' layout."""
-    return resnet18_xnor(ctx, downsample=downsample, weight_scale=weight_scale, stem=stem, blocks=(3, 4, 6, 3))
+    block = partial(BarsBlock, template=bars_template(_binarize(ctx, weight_scale)), downsample=downsample)
+    return ctx.resnet(block, (3, 4, 6, 3), stem=stem, imagenet_stem="imagenet", activation=relu)
+
+
+def _binarize(ctx: Context, weight_scale: Scaling | None) -> BinarizeParams:
+    """The binarisation of params.yaml, with the option's weight scale where it is given."""
+    return ctx.binarize if weight_scale is None else ctx.binarize.model_copy(update={"weight_scale": weight_scale})
 
 
 def wrn40_xnor(ctx: Context, *, stem: StemKind | None = None) -> nn.Module:
