@@ -1,0 +1,49 @@
+# One rule per table and per figure, each with the runs that it needs and no others: table2 must not wait for ablations.
+for artifact in (*TABLES, *FIGURES):
+    is_figure = artifact in FIGURES
+    command = f"{'figure' if is_figure else 'table'} {artifact}"
+
+    rule:
+        name:
+            artifact
+        input:
+            [f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
+            code=artifact_code(artifact),
+        output:
+            [
+                (
+                    report(
+                        path,
+                        caption=f"../report/{artifact}.rst",
+                        category="Figures" if is_figure else "Tables",
+                        labels={"artifact": artifact, "file": Path(path).suffix},
+                    )
+                    if path.endswith((".csv", ".png"))
+                    else path
+                )
+                for path in artifact_outputs(artifact)
+            ],
+        log:
+            f"logs/{SCALE}/{artifact}.log",
+        conda:
+            ENVIRONMENT
+        params:
+            scale=SCALE,
+            report=artifact_params(artifact),
+            options=options(1, out=is_figure),
+        shell:
+            f"python -m bars {command} {{params.options}} > {{log:q}} 2>&1"
+
+
+rule metrics:
+    input:
+        runs=evaluated(*GROUPS),
+        script=local(beside("workflow/scripts/metrics.py")),
+    output:
+        f"{RESULTS}/metrics.json",
+    log:
+        f"logs/{SCALE}/metrics.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script:q} {output:q} {input.runs:q} > {log:q} 2>&1"

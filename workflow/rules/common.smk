@@ -1,0 +1,194 @@
+# The grid, read once, and what the rules ask of it.
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# The sources beside this Snakefile, also when another checkout is installed (dvc exp run --temp) or with --directory.
+ROOT = os.path.relpath(workflow.basedir)
+sys.path.insert(0, str(workflow.basedir))
+
+from bars.errors import BarsError, GridError
+from bars.pipeline import paths
+from bars.pipeline.closure import closure
+from bars.pipeline.experiments import DATA_MODULES, Grid
+from bars.pipeline.load import GROUPS, load_params
+from bars.report.inputs import FIGURES, TABLES, need_paths
+
+RESULTS = "results"
+ENVIRONMENT = "../../environment.yml"
+
+
+def beside(path):
+    """A file of this repository, relative to the working directory."""
+    return os.path.normpath(os.path.join(ROOT, path))
+
+
+if unknown := sorted(set(config) - {"scale", "params"}):
+    raise WorkflowError(
+        f"--config: no such key: {', '.join(unknown)}\n"
+        "  allowed: scale=NAME and params=FILE; everything else stands in params.yaml\n"
+        "  do:      name targets before --config, or put -- between"
+    )
+PARAMS = str(config.get("params", beside("params.yaml")))
+try:
+    GRID = Grid(load_params(PARAMS), str(config["scale"]) if "scale" in config else None)
+except BarsError as error:
+    raise WorkflowError(str(error)) from None
+SCALE = GRID.scale
+RUNNABLE = GRID.runnable()
+
+# Jobs get the python that runs Snakemake, also where its environment is not activated, unless another one is deployed.
+prefix = f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}:${{{{PYTHONPATH:-}}}}; "
+if not workflow.deployment_settings.deployment_method:
+    prefix += f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+shell.prefix(prefix)
+
+
+def canonical(value):
+    """One JSON text per job: Snakemake compares recorded parameters as a set of values, in which several could swap."""
+    return json.dumps(value, sort_keys=True)
+
+
+def options(depth, out=False):
+    """Params function: the options of a command whose output lies so many folders deep.
+
+    Not recorded as a parameter, as it takes the output: that the same values come from another file is no reason to run
+    again. With a storage provider, outputs are local copies elsewhere, and so are the results that a command reads.
+    """
+
+    def given(wildcards, output):
+        words = ["--scale", SCALE, "--params", PARAMS]
+        base = Path(str(output[0])).parents[depth]
+        if base != Path("."):
+            words += ["--results", str(base / RESULTS), *(["--out", str(base / "figures")] if out else [])]
+        return shlex.join(words)
+
+    return given
+
+
+def code(*modules):
+    """Source files behind some modules, so that an edit of one reruns what it is used for, and nothing else."""
+    return [local(beside(path)) for path in closure(*modules)]
+
+
+def any_of(names):
+    """Wildcard constraint: one of these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def sees_gpu():
+    """Whether there is an NVIDIA device; not asked of torch, whose import would cost every call of Snakemake seconds."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(Path(os.devnull).parent.glob("nvidia[0-9]*"))
+
+
+def gpus(device):
+    """GPU slots of a job: none on the CPU, or its jobs would run one at a time."""
+    return int(device.startswith("cuda") or (device == "auto" and sees_gpu()))
+
+
+# ------------------------------------------------------------------------------------------------ stages of a run
+def experiment_of(wildcards):
+    """The experiment of a job. Raises GridError where the target's folder and the grid disagree."""
+    experiment = GRID[wildcards.experiment]
+    if experiment.group != wildcards.group:
+        raise GridError(
+            f"{experiment.name} is no run of {wildcards.group}",
+            allowed=experiment.group,
+        )
+    return experiment
+
+
+def stage_inputs(stage):
+    """Input function: files of earlier stages, the run's own or those of the experiment that it takes them from."""
+    return lambda wildcards: [
+        f"{RESULTS}/{path}" for path in experiment_of(wildcards).inputs(stage, int(wildcards.seed))
+    ]
+
+
+def stage_chain(stage):
+    """Input function: all files back to the split, whose hashes a stage verifies before it runs.
+
+    Ancient: their dates do not matter, since a change that does matter comes through the inputs.
+    """
+
+    def files(wildcards):
+        inputs = experiment_of(wildcards).inputs(stage, int(wildcards.seed))
+        found, waiting = {}, list(inputs)
+        while waiting:
+            folder = waiting.pop().rpartition("/")[0]
+            if folder in found:
+                continue
+            scale, group, name, *run = folder.split("/")
+            made_by = run[1] if run else "data"
+            found[folder] = [f"{folder}/{file}" for file in (*paths.OUTPUTS[made_by], paths.PROVENANCE)]
+            if run:
+                waiting += GRID[name].inputs(made_by, int(run[0].removeprefix("seed-")))
+        return [ancient(f"{RESULTS}/{path}") for made in found.values() for path in made if path not in inputs]
+
+    return files
+
+
+def stage_code(stage):
+    """Input function: the source files of the stage, which depend on the kind of network."""
+    return lambda wildcards: code(*experiment_of(wildcards).modules(stage))
+
+
+def stage_outputs(stage):
+    """Output files, with the stage's wildcards."""
+    folder = paths.stage_dir(SCALE, "{group}", "{experiment}", "{seed}", stage)
+    return [f"{RESULTS}/{folder}/{name}" for name in (*paths.OUTPUTS[stage], paths.PROVENANCE)]
+
+
+def stage_params(stage):
+    """Params function: the blocks that the stage reads, as one value."""
+    return lambda wildcards: canonical(experiment_of(wildcards).stage_params(stage))
+
+
+def evaluated(*groups):
+    """metrics.json of every run of these groups at the active scale."""
+    return [
+        f"{RESULTS}/{experiment.file('evaluate', 'metrics.json', seed)}"
+        for experiment in RUNNABLE
+        if experiment.group in groups
+        for seed in experiment.seeds
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ tables and figures
+def artifact_outputs(name):
+    """Files of a table or figure."""
+    if name in FIGURES:
+        return [f"figures/{name}.{suffix}" for suffix in ("pdf", "png", "csv")]
+    suffixes = ("csv", "md", "tex") if name.startswith("table") else ("csv", "md")
+    return [f"{RESULTS}/{name}.{suffix}" for suffix in suffixes]
+
+
+def artifact_code(name):
+    """Source files of a table or figure."""
+    return code("bars.report")
+
+
+def artifact_params(name):
+    """What a table or figure reads of params.yaml itself: its settings, and each row's name or why it was not run."""
+    settings = GRID.params.report.model_dump(mode="json")
+    own = settings["figures"] if name in FIGURES else settings["claims"] if name == "claims" else None
+    rows = {
+        e.name: [
+            e.group,
+            e.kind,
+            e.slot,
+            e.label,
+            e.extra,
+            e.reason,
+            e.seeds,
+            e.own_recipe,
+        ]
+        for e in GRID
+    }
+    return canonical({"settings": own, "experiments": rows})

@@ -1,0 +1,87 @@
+# Splits of the data sets, and search -> derive -> retrain -> evaluate of every experiment and seed.
+
+
+rule data:
+    input:
+        code=code(*DATA_MODULES),
+    output:
+        [
+            f"{RESULTS}/{paths.data_dir(SCALE, '{dataset}')}/{name}"
+            for name in (*paths.OUTPUTS["data"], paths.PROVENANCE)
+        ],
+    log:
+        f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.log",
+    wildcard_constraints:
+        dataset=any_of(GRID.datasets),
+    conda:
+        ENVIRONMENT
+    params:
+        data=lambda wildcards: canonical(GRID.dataset_params(wildcards.dataset)),
+        options=options(4),
+    shell:
+        "python -m bars data {wildcards.dataset} {params.options} > {log:q} 2>&1"
+
+
+# One generic rule per stage; they differ in nothing but the stage's name.
+for stage in paths.STAGES:
+
+    rule:
+        name:
+            stage
+        input:
+            stage_inputs(stage),
+            chain=stage_chain(stage),
+            code=stage_code(stage),
+        output:
+            stage_outputs(stage),
+        log:
+            f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.log",
+        wildcard_constraints:
+            group=any_of(GROUPS),
+            experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
+            seed=r"\d+",
+        conda:
+            ENVIRONMENT
+        threads: lambda wildcards: experiment_of(wildcards).runtime.threads
+        resources:
+            gpu=lambda wildcards: gpus(experiment_of(wildcards).runtime.device),
+        params:
+            stage=stage_params(stage),
+            options=options(6),
+        shell:
+            f"python -m bars {stage} {{wildcards.experiment}} --seed {{wildcards.seed}}"
+            " {params.options} > {log:q} 2>&1"
+
+
+# Targets that name a group of runs; the stages of dvc.yaml ask for them.
+localrules:
+    datasets,
+    searched,
+    ablations,
+    widened,
+    baselines,
+
+
+rule datasets:
+    input:
+        [f"{RESULTS}/{paths.split_path(SCALE, name)}" for name in GRID.datasets],
+
+
+rule searched:
+    input:
+        evaluated("searched"),
+
+
+rule ablations:
+    input:
+        evaluated("ablations"),
+
+
+rule widened:
+    input:
+        evaluated("widened"),
+
+
+rule baselines:
+    input:
+        evaluated("baselines"),
