@@ -13,7 +13,8 @@ from bars.errors import GridError
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid, num_classes
-from bars.pipeline.load import load_params, one_of
+from bars.pipeline.load import load_params
+from bars.pipeline.problems import one_of
 from bars.space import Genotype, SearchSpace
 
 _IMAGENET_CLASSES = 1000

@@ -170,6 +170,12 @@ PROCEDURES: Mapping[str, Callable[[Job], Write]] = {
 }
 
 
+def device_memory_mb() -> float | None:
+    """Peak memory of this process on a CUDA device in MiB; None if it used none."""
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return round(peak / 2**20, 1) if peak else None
+
+
 def forget(checkpoint: Path) -> None:
     """Remove a checkpoint whose stage is done."""
     FileCheckpointer(checkpoint).clear()

@@ -70,9 +70,10 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
         checkpoint = CHECKPOINTS / run.key / "state.pt"
         job = Job(experiment, stage, seed, experiment.view(stage), results, run, checkpoint, progress)
 
-        from bars.commands.procedures import PROCEDURES, forget
+        from bars.commands.procedures import PROCEDURES, device_memory_mb, forget
 
         write = PROCEDURES[stage](job)
+        run.peak_device_memory_mb = device_memory_mb()
         progress.close()
         _finish(run, results / directory, directory, write)
         forget(checkpoint)

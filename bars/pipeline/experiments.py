@@ -5,323 +5,36 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
-from bars.errors import BudgetError, GridError, ParamsError
+from bars.errors import BudgetError, GenotypeError, GridError, ParamsError
 from bars.pipeline import params as models
-from bars.pipeline import paths
-from bars.pipeline.load import BLOCKS, Params, Tree, explain, hint, join, merge_blocks, one_of, problems_error
-from bars.pipeline.paths import STAGES, Stage
+from bars.pipeline.experiment import DATA_MODULES, Experiment, Kind, StageView
+from bars.pipeline.load import Params, Tree, merge_blocks
+from bars.pipeline.problems import explain, hint, join, one_of, problems_error
+from bars.pipeline.schema import BLOCKS
+from bars.space import Genotype, SearchSpace, StageGenotype
 
-Kind = Literal["searched", "widened", "random", "fixed", "baseline"]
+__all__ = ["DATA_MODULES", "Experiment", "Grid", "Kind", "StageView", "num_classes"]
 
-_STAGES_OF: dict[str, tuple[Stage, ...]] = {
-    "searched": STAGES,
-    "widened": ("retrain", "evaluate"),
-    "random": ("derive", "retrain", "evaluate"),
-    "fixed": ("derive", "retrain", "evaluate"),
-    "baseline": ("retrain", "evaluate"),
-}
 _NEEDS: dict[str, tuple[str, ...]] = {
     "searched": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
     "widened": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "random": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
-    "fixed": ("data", "space", "binarize", "derive", "retrain", "evaluate", "runtime"),
+    "fixed": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "baseline": ("data", "model", "binarize", "retrain", "evaluate", "runtime"),
 }
 _TYPES: dict[str, type[models.Block]] = {**BLOCKS, "model": models.ModelParams}
-# Where data lie and how they are fetched: these change no result, so they rerun no stage but the data's own.
-_DATA_PLACE = frozenset({"path", "download", "workers"})
 # Keys of an experiment that are its own and not taken over from its base.
 _OWN_KEYS = frozenset({"base", "label", "extra"})
 _PAPER_SCALE_RECIPE = frozenset({"epochs", "batch_size"})
 
 
-class StageView:
-    """The values one stage may read; reading any other block is an error, so a stage's parameter list is complete."""
-
-    def __init__(self, stage: str, values: Mapping[str, Any]) -> None:
-        self._stage, self._values = stage, dict(values)
-
-    def _get(self, name: str) -> Any:
-        if name not in self._values:
-            raise AttributeError(f"stage {self._stage} does not read {name}; it reads {', '.join(self._values)}")
-        return self._values[name]
-
-    @property
-    def data(self) -> models.DataParams:
-        """The stage's data set (that of the search for search and derive)."""
-        return self._get("data")  # type: ignore[no-any-return]
-
-    @property
-    def space(self) -> models.SpaceParams:
-        """The search space, with the network's own channel count."""
-        return self._get("space")  # type: ignore[no-any-return]
-
-    @property
-    def binarize(self) -> models.BinarizeParams:
-        """Binarisation."""
-        return self._get("binarize")  # type: ignore[no-any-return]
-
-    @property
-    def search(self) -> models.SearchParams:
-        """The search, its budget in absolute BiOps."""
-        return self._get("search")  # type: ignore[no-any-return]
-
-    @property
-    def derive(self) -> models.DeriveParams:
-        """The derivation."""
-        return self._get("derive")  # type: ignore[no-any-return]
-
-    @property
-    def retrain(self) -> models.RetrainParams:
-        """Training from scratch."""
-        return self._get("retrain")  # type: ignore[no-any-return]
-
-    @property
-    def evaluate(self) -> models.EvaluateParams:
-        """The evaluation."""
-        return self._get("evaluate")  # type: ignore[no-any-return]
-
-    @property
-    def runtime(self) -> models.RuntimeParams:
-        """How to compute."""
-        return self._get("runtime")  # type: ignore[no-any-return]
-
-    @property
-    def model(self) -> models.ModelParams:
-        """The hand-made network."""
-        return self._get("model")  # type: ignore[no-any-return]
-
-    @property
-    def slot(self) -> models.Slot:
-        """The slot, which picks a hand-made network's stem."""
-        return self._get("slot")  # type: ignore[no-any-return]
-
-    @property
-    def budget_biops(self) -> int:
-        """The budget of random draws, in BiOps."""
-        return self._get("budget_biops")  # type: ignore[no-any-return]
-
-    @property
-    def genotype(self) -> dict[str, Any]:
-        """A genotype given in params.yaml."""
-        return self._get("genotype")  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One row of the grid, resolved at one scale. Blocks that do not apply raise GridError when read."""
-
-    name: str
-    group: str
-    scale: str
-    kind: Kind
-    slot: models.Slot
-    seeds: tuple[int, ...]
-    label: str
-    extra: bool  # not in the paper
-    reason: str | None  # why it is not run at this scale; None: it is run
-    dataset: str  # names of its data sets: the slot's, or its own where it changes them
-    search_dataset: str
-    blocks: Mapping[str, models.Block] = field(repr=False)  # only those that apply; empty when it is not run
-    search_from: str | None = None
-    genotype_from: str | None = None
-    width_multiplier: float = 1.0
-    genotype: dict[str, Any] | None = None
-    own_recipe: bool = False  # trained with its authors' recipe
-    _sources: Mapping[str, Experiment] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages it runs itself, in order."""
-        stages = _STAGES_OF[self.kind]
-        return tuple(s for s in stages if s != "search") if self.search_from else stages
-
-    def has(self, block: str) -> bool:
-        """Whether a block applies."""
-        return block in self.blocks
-
-    def block(self, name: str) -> models.Block:
-        """A block by name. Raises GridError if it does not apply or the experiment is not run at this scale."""
-        if name not in self.blocks:
-            raise GridError(
-                f"{self.name} has no block {name}", where=f"scale {self.scale}", got=self.reason or self.kind
-            )
-        return self.blocks[name]
-
-    @property
-    def data(self) -> models.DataParams:
-        """Data of retrain and evaluate."""
-        return self.block("data")  # type: ignore[return-value]
-
-    @property
-    def search_data(self) -> models.DataParams:
-        """Data of search and derive."""
-        return self.block("search_data")  # type: ignore[return-value]
-
-    @property
-    def space(self) -> models.SpaceParams:
-        """The search space (its channels already multiplied by width_multiplier)."""
-        return self.block("space")  # type: ignore[return-value]
-
-    @property
-    def binarize(self) -> models.BinarizeParams:
-        """Binarisation."""
-        return self.block("binarize")  # type: ignore[return-value]
-
-    @property
-    def search(self) -> models.SearchParams:
-        """The search, its budget in absolute BiOps."""
-        return self.block("search")  # type: ignore[return-value]
-
-    @property
-    def derive(self) -> models.DeriveParams:
-        """The derivation."""
-        return self.block("derive")  # type: ignore[return-value]
-
-    @property
-    def retrain(self) -> models.RetrainParams:
-        """Training from scratch."""
-        return self.block("retrain")  # type: ignore[return-value]
-
-    @property
-    def evaluate(self) -> models.EvaluateParams:
-        """The evaluation."""
-        return self.block("evaluate")  # type: ignore[return-value]
-
-    @property
-    def runtime(self) -> models.RuntimeParams:
-        """How to compute."""
-        return self.block("runtime")  # type: ignore[return-value]
-
-    @property
-    def model(self) -> models.ModelParams:
-        """The hand-made network."""
-        return self.block("model")  # type: ignore[return-value]
-
-    @property
-    def budget_biops(self) -> int | None:
-        """The budget in BiOps of a searched or random experiment."""
-        biops = self.search.budget.biops if self.has("search") else None
-        return biops
-
-    # -------------------------------------------------------------------------------------------- files
-    def dir(self, stage: str, seed: int) -> str:
-        """Folder of a stage, relative to the results folder."""
-        return paths.stage_dir(self.scale, self.group, self.name, seed, stage)
-
-    def outputs(self, stage: str, seed: int) -> tuple[str, ...]:
-        """Files a stage writes, relative to the results folder, provenance.json last."""
-        return tuple(f"{self.dir(stage, seed)}/{name}" for name in (*paths.OUTPUTS[stage], paths.PROVENANCE))
-
-    def file(self, stage: str, name: str, seed: int) -> str:
-        """A file of the run wherever it was made: ``search_from`` and ``genotype_from`` are followed."""
-        if stage not in self.stages:
-            source = self.genotype_from if self.genotype_from else self.search_from
-            if source is None or stage not in ("search", "derive"):
-                raise GridError(
-                    f"{self.name} has no stage {stage}", where=f"scale {self.scale}", allowed=one_of(self.stages)
-                )
-            return self._sources[source].file(stage, name, seed)
-        return f"{self.dir(stage, seed)}/{name}"
-
-    def searches(self) -> bool:
-        """Whether a search, its own or another's, stands behind its network."""
-        if self.kind == "widened" and self.genotype_from:
-            return self._sources[self.genotype_from].searches()
-        return self.kind == "searched"
-
-    def inputs(self, stage: str, seed: int) -> tuple[str, ...]:
-        """Files of earlier stages a stage reads, relative to the results folder."""
-        self._check_stage(stage, seed)
-        split = paths.split_path(self.scale, self.dataset)
-        search_split = paths.split_path(self.scale, self.search_dataset)
-        found = [self.file("search", "distribution.json", seed)] if self.searches() else []
-        genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
-        if stage == "search":
-            return (search_split,)
-        if stage == "derive" and self.kind == "searched":
-            return (search_split, *found, self.file("search", "supernet.pt", seed))
-        if stage == "derive":
-            return (search_split if self.kind == "random" else split,)
-        if stage == "retrain":
-            return (split, *genotype)
-        return (split, self.file("retrain", "checkpoint.pt", seed), *genotype, *found)
-
-    def modules(self, stage: str) -> tuple[str, ...]:
-        """Modules whose import closures are the stage's code; the stage reruns when one of those files changes."""
-        self._check_stage(stage)
-        if stage == "derive" and self.kind == "fixed":
-            return ("bars.space.genotype",)
-        network = "bars.models.baselines" if self.kind == "baseline" else "bars.models.network"
-        trained = (network,) if stage in ("retrain", "evaluate") else ()
-        return (f"bars.stages.{stage}", "bars.data", *trained)
-
-    # -------------------------------------------------------------------------------------------- parameters
-    def view(self, stage: str) -> StageView:
-        """The blocks that a stage may read, with the device and the place of the data."""
-        return StageView(stage, self._values(stage))
-
-    def stage_params(self, stage: str) -> dict[str, Any]:
-        """JSON-able, canonical parameters of a stage; the stage reruns when they change.
-
-        Left out are the device and where data lie (path, download, workers): they change no result by design and stand
-        in provenance.json.
-        """
-        return {name: _plain(value) for name, value in sorted(self._values(stage).items())}
-
-    def _values(self, stage: str) -> dict[str, Any]:
-        self._check_stage(stage)
-        if stage == "search":
-            return self._pick("space", "binarize", "search", "runtime") | {"data": self.search_data}
-        network = {"model": self.model, "slot": self.slot} if self.kind == "baseline" else {"space": self.space}
-        if stage == "derive" and self.kind == "fixed":
-            return network | {"data": self.data, "genotype": self.genotype}
-        if stage == "derive":
-            values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
-            return values | {"budget_biops": self.budget_biops} if self.kind == "random" else values
-        return network | self._pick("data", "binarize", stage, "runtime")
-
-    def _pick(self, *names: str) -> dict[str, Any]:
-        return {name: self.block(name) for name in names}
-
-    def _check_stage(self, stage: str, seed: int | None = None) -> None:
-        if self.reason is not None:
-            raise GridError(f"{self.name} is not run at scale {self.scale}", got=self.reason)
-        if stage not in self.stages:
-            raise GridError(
-                f"{self.name} has no stage {stage}", got=f"a {self.kind} experiment", allowed=one_of(self.stages)
-            )
-        if seed is not None and seed not in self.seeds:
-            raise GridError(
-                f"{self.name} has no seed {seed} at scale {self.scale}",
-                got=str(seed),
-                allowed=one_of(str(s) for s in self.seeds),
-                do=f"add it to scales.{self.scale}.seeds",
-            )
-
-
-def _plain(value: Any) -> Any:
-    """Canonical JSON-able form of a block, without what may not trigger a rerun."""
-    if isinstance(value, models.RuntimeParams):
-        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k != "device"}
-    if isinstance(value, models.DataParams):
-        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k not in _DATA_PLACE}
-    if isinstance(value, models.Block):
-        return dict(sorted(value.model_dump(mode="json").items()))
-    return value
-
-
-DATA_MODULES = ("bars.data",)  # the code of the data stage
-
-
-# ----------------------------------------------------------------------------------------------------- layers
 @dataclass(frozen=True)
 class _Layer:
     """A mapping of partial blocks and where it stands in params.yaml."""
@@ -455,6 +168,7 @@ class Grid:
         for layer in layers:
             tree = merge_blocks(tree, layer.blocks(), layer.where)
         kind = self._kind(name, inherited, tree)
+        self._check_used(name, kind)
         sources = self._sources(name, inherited, asking)
         reason = self._reason(name, slot, sources)
         seeds = tuple(inherited.get("seeds", self.seeds))
@@ -476,7 +190,9 @@ class Grid:
             search_from=inherited.get("search_from"),
             genotype_from=inherited.get("genotype_from"),
             width_multiplier=float(inherited.get("width_multiplier", 1.0)),
-            genotype=self._literal_genotype(name, inherited.get("genotype")),
+            genotype=None
+            if reason or self._problems
+            else self._literal_genotype(name, inherited.get("genotype"), blocks),
             own_recipe=any(layer.where.endswith(".own_recipe") for layer in own),
             _sources=sources,
         )
@@ -487,12 +203,13 @@ class Grid:
 
     def _kind(self, name: str, own: Tree, tree: Tree) -> Kind:
         """What sort of run it is, from the one source of its network."""
-        random = tree.get("derive", {}).get("method") == "random"
+        given_otherwise = "model" in tree or own.get("genotype") is not None or own.get("genotype_from") is not None
+        random = tree.get("derive", {}).get("method") == "random" and not given_otherwise
         sources: dict[str, tuple[bool, Kind]] = {
             "model": ("model" in tree and "family" in tree["model"], "baseline"),
             "genotype": (own.get("genotype") is not None, "fixed"),
             "genotype_from": (own.get("genotype_from") is not None, "widened"),
-            "derive.method: random": (random and "model" not in tree, "random"),
+            "derive.method: random": (random, "random"),
             "search_from": (own.get("search_from") is not None, "searched"),
         }
         given = [key for key, (there, _) in sources.items() if there]
@@ -501,6 +218,19 @@ class Grid:
                 "an experiment's network has more than one source", where=self._at(name), got=" and ".join(given)
             )
         return sources[given[0]][1] if given else "searched"
+
+    def _check_used(self, name: str, kind: Kind) -> None:
+        """A block that the experiment itself sets but its kind never reads would silently do nothing."""
+        for layer in self._own_layers(name):
+            for block in layer.blocks():
+                unread = block not in _NEEDS[kind]
+                if kind == "random" and block == "search":
+                    unread = bool(set(layer.values[block]) - {"budget"})
+                if unread:
+                    allowed = one_of(k for k in _NEEDS[kind])
+                    self._problems.append(
+                        f"{join(layer.where, block)}: a {kind} experiment does not read it, {allowed}"
+                    )
 
     def _sources(self, name: str, own: Tree, asking: tuple[str, ...]) -> dict[str, Experiment]:
         sources = {}
@@ -515,7 +245,7 @@ class Grid:
 
     def _reason(self, name: str, slot: str, sources: Mapping[str, Experiment]) -> str | None:
         overrides = self._scale.get("experiments", {})
-        if any(link in overrides and overrides[link] is None for link in (name,)):
+        if name in overrides and overrides[name] is None:
             return f"switched off at scale {self.scale}"
         if slot not in self._slots:
             return f"no {slot} data at scale {self.scale}"
@@ -569,20 +299,25 @@ class Grid:
     def _model_width(self, slot: str) -> float:
         return float((self._scale["slots"].get(slot) or {}).get("model_width", self._scale.get("model_width", 1.0)))
 
-    def _literal_genotype(self, name: str, given: Any) -> dict[str, Any] | None:
+    def _literal_genotype(self, name: str, given: Any, blocks: Mapping[str, models.Block]) -> dict[str, Any] | None:
         """A genotype written in params.yaml, or read from the file it names (relative to the params file)."""
-        if given is None or isinstance(given, dict):
-            return given
-        path = Path(given) if Path(given).is_absolute() else self.params.path.parent / given
+        if given is None:
+            return None
+        where, value = self._at(name, "genotype"), given
+        if isinstance(given, str):
+            path = self.params.path.parent / given
+            where = f"{where}: {path}"
+            try:
+                value = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise ParamsError("cannot read the genotype", where=where, got=str(error)) from None
+        space = blocks["space"]
+        assert isinstance(space, models.SpaceParams)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ParamsError(
-                "cannot read the genotype", where=self._at(name, "genotype"), got=f"{path}: {error}"
-            ) from None
-        if not isinstance(value, dict):
-            raise ParamsError("not a genotype", where=str(path), got=type(value).__name__, allowed="a JSON object")
-        return value
+            return _genotype(value, SearchSpace.from_params(space)).to_json()
+        except GenotypeError as error:
+            where = join(where, error.where or "")
+            raise GenotypeError(error.what, where=where, got=error.got, allowed=error.allowed, do=error.do) from None
 
     # ---------------------------------------------------------------------------------------- data sets
     def _slot_data(self, slot: str) -> dict[str, models.Block]:
@@ -608,12 +343,13 @@ class Grid:
             return dataset, dataset
         return dataset, self._name_dataset(search, f"{slot}-search", f"{name}-search")
 
-    def _name_dataset(self, data: models.Block, *names: str) -> str:
+    def _name_dataset(self, data: models.Block, shared: str, own: str) -> str:
         assert isinstance(data, models.DataParams)
-        for name in names:
-            if self._datasets.setdefault(name, data) == data:
-                return name
-        raise GridError("two data sets have one name", got=names[-1], do="rename the experiment")
+        if self._datasets.get(shared) == data:
+            return shared
+        if self._datasets.setdefault(own, data) == data:
+            return own
+        raise GridError("two data sets have one name", got=own, do="rename the experiment")
 
     # ---------------------------------------------------------------------------------------- budget and sources
     def _with_budget(self, name: str, slot: str, blocks: Mapping[str, models.Block]) -> models.SearchParams:
@@ -683,6 +419,18 @@ def num_classes(data: models.DataParams) -> int | None:
     root = Path(data.path or "")
     folder = root / "train" if (root / "train").is_dir() else root
     return sum(p.is_dir() for p in folder.iterdir()) if data.path and folder.is_dir() else None
+
+
+def _genotype(value: Any, space: SearchSpace) -> Genotype:
+    """From the full file, or from its stages and cells alone."""
+    if not isinstance(value, dict) or set(value) != {"stages", "cells"}:
+        return Genotype.from_json(value, space)
+    stages = tuple(StageGenotype(stage["depth"], float(stage["width"])) for stage in value["stages"])
+    cells = {
+        name: {(edge["source"], edge["target"]): edge["primitive"] for edge in edges}
+        for name, edges in value["cells"].items()
+    }
+    return Genotype(space, stages, cells)
 
 
 def _widened(space: models.Block, factor: float, where: str) -> models.SpaceParams:

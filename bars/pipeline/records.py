@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bars.errors import GenotypeError, RecordError
 from bars.pipeline.files import atomic_write, pretty_json, wide_json
-from bars.pipeline.load import check, explain
+from bars.pipeline.problems import check, explain
 from bars.space import Genotype, SearchSpace
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -1,0 +1,302 @@
+"""One resolved row of the grid: its blocks, its stages, and the files, parameters and code of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bars.errors import GridError
+from bars.pipeline import params as models
+from bars.pipeline import paths
+from bars.pipeline.paths import STAGES, Stage
+from bars.pipeline.problems import one_of
+
+Kind = Literal["searched", "widened", "random", "fixed", "baseline"]
+DATA_MODULES = ("bars.data",)  # the code of the data stage
+
+_STAGES_OF: dict[str, tuple[Stage, ...]] = {
+    "searched": STAGES,
+    "widened": ("retrain", "evaluate"),
+    "random": ("derive", "retrain", "evaluate"),
+    "fixed": ("derive", "retrain", "evaluate"),
+    "baseline": ("retrain", "evaluate"),
+}
+# Where data lie and how they are fetched: these change no result, so they rerun no stage but the data's own.
+_DATA_PLACE = frozenset({"path", "download", "workers"})
+
+
+class StageView:
+    """The values one stage may read; reading any other block is an error, so a stage's parameter list is complete."""
+
+    def __init__(self, stage: str, values: Mapping[str, Any]) -> None:
+        self._stage, self._values = stage, dict(values)
+
+    def _get(self, name: str) -> Any:
+        if name not in self._values:
+            raise AttributeError(f"stage {self._stage} does not read {name}; it reads {', '.join(self._values)}")
+        return self._values[name]
+
+    @property
+    def data(self) -> models.DataParams:
+        """The stage's data set (that of the search for search and derive)."""
+        return self._get("data")  # type: ignore[no-any-return]
+
+    @property
+    def space(self) -> models.SpaceParams:
+        """The search space, with the network's own channel count."""
+        return self._get("space")  # type: ignore[no-any-return]
+
+    @property
+    def binarize(self) -> models.BinarizeParams:
+        """Binarisation."""
+        return self._get("binarize")  # type: ignore[no-any-return]
+
+    @property
+    def search(self) -> models.SearchParams:
+        """The search, its budget in absolute BiOps."""
+        return self._get("search")  # type: ignore[no-any-return]
+
+    @property
+    def derive(self) -> models.DeriveParams:
+        """The derivation."""
+        return self._get("derive")  # type: ignore[no-any-return]
+
+    @property
+    def retrain(self) -> models.RetrainParams:
+        """Training from scratch."""
+        return self._get("retrain")  # type: ignore[no-any-return]
+
+    @property
+    def evaluate(self) -> models.EvaluateParams:
+        """The evaluation."""
+        return self._get("evaluate")  # type: ignore[no-any-return]
+
+    @property
+    def runtime(self) -> models.RuntimeParams:
+        """How to compute."""
+        return self._get("runtime")  # type: ignore[no-any-return]
+
+    @property
+    def model(self) -> models.ModelParams:
+        """The hand-made network."""
+        return self._get("model")  # type: ignore[no-any-return]
+
+    @property
+    def slot(self) -> models.Slot:
+        """The slot, which picks a hand-made network's stem."""
+        return self._get("slot")  # type: ignore[no-any-return]
+
+    @property
+    def budget_biops(self) -> int:
+        """The budget of random draws, in BiOps."""
+        return self._get("budget_biops")  # type: ignore[no-any-return]
+
+    @property
+    def genotype(self) -> dict[str, Any]:
+        """A genotype given in params.yaml."""
+        return self._get("genotype")  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the grid, resolved at one scale. Blocks that do not apply raise GridError when read."""
+
+    name: str
+    group: str
+    scale: str
+    kind: Kind
+    slot: models.Slot
+    seeds: tuple[int, ...]
+    label: str
+    extra: bool  # not in the paper
+    reason: str | None  # why it is not run at this scale; None: it is run
+    dataset: str  # names of its data sets: the slot's, or its own where it changes them
+    search_dataset: str
+    blocks: Mapping[str, models.Block] = field(repr=False)  # only those that apply; empty when it is not run
+    search_from: str | None = None
+    genotype_from: str | None = None
+    width_multiplier: float = 1.0
+    genotype: dict[str, Any] | None = None
+    own_recipe: bool = False  # trained with its authors' recipe
+    _sources: Mapping[str, Experiment] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages it runs itself, in order."""
+        stages = _STAGES_OF[self.kind]
+        return tuple(s for s in stages if s != "search") if self.search_from else stages
+
+    def has(self, block: str) -> bool:
+        """Whether a block applies."""
+        return block in self.blocks
+
+    def block(self, name: str) -> models.Block:
+        """A block by name. Raises GridError if it does not apply or the experiment is not run at this scale."""
+        if name not in self.blocks:
+            raise GridError(
+                f"{self.name} has no block {name}", where=f"scale {self.scale}", got=self.reason or self.kind
+            )
+        return self.blocks[name]
+
+    @property
+    def data(self) -> models.DataParams:
+        """Data of retrain and evaluate."""
+        return self.block("data")  # type: ignore[return-value]
+
+    @property
+    def search_data(self) -> models.DataParams:
+        """Data of search and derive."""
+        return self.block("search_data")  # type: ignore[return-value]
+
+    @property
+    def space(self) -> models.SpaceParams:
+        """The search space (its channels already multiplied by width_multiplier)."""
+        return self.block("space")  # type: ignore[return-value]
+
+    @property
+    def binarize(self) -> models.BinarizeParams:
+        """Binarisation."""
+        return self.block("binarize")  # type: ignore[return-value]
+
+    @property
+    def search(self) -> models.SearchParams:
+        """The search, its budget in absolute BiOps."""
+        return self.block("search")  # type: ignore[return-value]
+
+    @property
+    def derive(self) -> models.DeriveParams:
+        """The derivation."""
+        return self.block("derive")  # type: ignore[return-value]
+
+    @property
+    def retrain(self) -> models.RetrainParams:
+        """Training from scratch."""
+        return self.block("retrain")  # type: ignore[return-value]
+
+    @property
+    def evaluate(self) -> models.EvaluateParams:
+        """The evaluation."""
+        return self.block("evaluate")  # type: ignore[return-value]
+
+    @property
+    def runtime(self) -> models.RuntimeParams:
+        """How to compute."""
+        return self.block("runtime")  # type: ignore[return-value]
+
+    @property
+    def model(self) -> models.ModelParams:
+        """The hand-made network."""
+        return self.block("model")  # type: ignore[return-value]
+
+    @property
+    def budget_biops(self) -> int | None:
+        """The budget in BiOps of a searched or random experiment."""
+        biops = self.search.budget.biops if self.has("search") else None
+        return biops
+
+    # -------------------------------------------------------------------------------------------- files
+    def dir(self, stage: str, seed: int) -> str:
+        """Folder of a stage, relative to the results folder."""
+        return paths.stage_dir(self.scale, self.group, self.name, seed, stage)
+
+    def outputs(self, stage: str, seed: int) -> tuple[str, ...]:
+        """Files a stage writes, relative to the results folder, provenance.json last."""
+        return tuple(f"{self.dir(stage, seed)}/{name}" for name in (*paths.OUTPUTS[stage], paths.PROVENANCE))
+
+    def file(self, stage: str, name: str, seed: int) -> str:
+        """A file of the run wherever it was made: ``search_from`` and ``genotype_from`` are followed."""
+        if stage not in self.stages:
+            source = self.genotype_from if self.genotype_from else self.search_from
+            if source is None or stage not in ("search", "derive"):
+                raise GridError(
+                    f"{self.name} has no stage {stage}", where=f"scale {self.scale}", allowed=one_of(self.stages)
+                )
+            return self._sources[source].file(stage, name, seed)
+        return f"{self.dir(stage, seed)}/{name}"
+
+    def searches(self) -> bool:
+        """Whether a search, its own or another's, stands behind its network."""
+        if self.kind == "widened" and self.genotype_from:
+            return self._sources[self.genotype_from].searches()
+        return self.kind == "searched"
+
+    def inputs(self, stage: str, seed: int) -> tuple[str, ...]:
+        """Files of earlier stages a stage reads, relative to the results folder."""
+        self._check_stage(stage, seed)
+        split = paths.split_path(self.scale, self.dataset)
+        search_split = paths.split_path(self.scale, self.search_dataset)
+        found = [self.file("search", "distribution.json", seed)] if self.searches() else []
+        genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
+        if stage == "search":
+            return (search_split,)
+        if stage == "derive" and self.kind == "searched":
+            return (search_split, *found, self.file("search", "supernet.pt", seed))
+        if stage == "derive":
+            return (search_split if self.kind == "random" else split,)
+        if stage == "retrain":
+            return (split, *genotype)
+        return (split, self.file("retrain", "checkpoint.pt", seed), *genotype, *found)
+
+    def modules(self, stage: str) -> tuple[str, ...]:
+        """Modules whose import closures are the stage's code; the stage reruns when one of those files changes."""
+        self._check_stage(stage)
+        if stage == "derive" and self.kind == "fixed":
+            return ("bars.space.genotype",)
+        network = "bars.models.baselines" if self.kind == "baseline" else "bars.models.network"
+        trained = (network,) if stage in ("retrain", "evaluate") else ()
+        return (f"bars.stages.{stage}", "bars.data", *trained)
+
+    # -------------------------------------------------------------------------------------------- parameters
+    def view(self, stage: str) -> StageView:
+        """The blocks that a stage may read, with the device and the place of the data."""
+        return StageView(stage, self._values(stage))
+
+    def stage_params(self, stage: str) -> dict[str, Any]:
+        """JSON-able, canonical parameters of a stage; the stage reruns when they change.
+
+        Left out are the device and where data lie (path, download, workers): they change no result by design and stand
+        in provenance.json.
+        """
+        return {name: _plain(value) for name, value in sorted(self._values(stage).items())}
+
+    def _values(self, stage: str) -> dict[str, Any]:
+        self._check_stage(stage)
+        if stage == "search":
+            return self._pick("space", "binarize", "search", "runtime") | {"data": self.search_data}
+        network = {"model": self.model, "slot": self.slot} if self.kind == "baseline" else {"space": self.space}
+        if stage == "derive" and self.kind == "fixed":
+            return network | {"data": self.data, "genotype": self.genotype}
+        if stage == "derive":
+            values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
+            return values | {"budget_biops": self.budget_biops} if self.kind == "random" else values
+        return network | self._pick("data", "binarize", stage, "runtime")
+
+    def _pick(self, *names: str) -> dict[str, Any]:
+        return {name: self.block(name) for name in names}
+
+    def _check_stage(self, stage: str, seed: int | None = None) -> None:
+        if self.reason is not None:
+            raise GridError(f"{self.name} is not run at scale {self.scale}", got=self.reason)
+        if stage not in self.stages:
+            raise GridError(
+                f"{self.name} has no stage {stage}", got=f"a {self.kind} experiment", allowed=one_of(self.stages)
+            )
+        if seed is not None and seed not in self.seeds:
+            raise GridError(
+                f"{self.name} has no seed {seed} at scale {self.scale}",
+                got=str(seed),
+                allowed=one_of(str(s) for s in self.seeds),
+                do=f"add it to scales.{self.scale}.seeds",
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Canonical JSON-able form of a block, without what may not trigger a rerun."""
+    if isinstance(value, models.RuntimeParams):
+        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k != "device"}
+    if isinstance(value, models.DataParams):
+        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k not in _DATA_PLACE}
+    if isinstance(value, models.Block):
+        return dict(sorted(value.model_dump(mode="json").items()))
+    return value
