@@ -1,0 +1,24 @@
+"""The data room: sources of images, their splits, and batches of them on a device.
+
+``make_split`` writes down which image is train, valid or test; ``open_part`` opens one part, and only the part "test"
+opens test images.
+"""
+
+from __future__ import annotations
+
+from bars.data.part import Batch, Part, PartName, open_part
+from bars.data.sources import Dataset, Source, load_source
+from bars.data.splits import Split, make_split, read_split
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Part",
+    "PartName",
+    "Source",
+    "Split",
+    "load_source",
+    "make_split",
+    "open_part",
+    "read_split",
+]
