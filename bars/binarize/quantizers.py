@@ -266,8 +266,8 @@ class Bases(WeightQuantizer):
 class Circulant(WeightQuantizer):
     """beta sign(W) of 3x3 weights made of K turned copies of one stored filter set (CBCN, CVPR 2019).
 
-    Stored: [O/K, I/K, K, 3, 3]. Copy r rolls the K axis by r and turns the outer ring of the 3x3 by r/K of a full turn;
-    copies are stacked along the outputs. beta is one mean |W| per layer, the sign's gradient that of ``sign_approx``.
+    Stored: [O/K, I, 3, 3], its inputs as I/K groups of K. Copy r rolls each group by r and turns the outer ring of the
+    3x3 by r/K of a full turn; copies are stacked along the outputs. beta is one mean |W| per layer, the sign's gradient that of ``sign_approx``.
     """
 
     turns: Tensor
@@ -288,17 +288,18 @@ class Circulant(WeightQuantizer):
         return source
 
     def stored_shape(self, out_channels: int, in_channels: int, kernel_size: int) -> tuple[int, ...]:
-        """[O/K, I/K, K, 3, 3]. Raises ValueError where K does not divide the channels or the kernel is not 3x3."""
+        """[O/K, I, 3, 3]. Raises ValueError where K does not divide the channels or the kernel is not 3x3."""
         k = self.orientations
         if kernel_size != 3 or out_channels % k or in_channels % k:
             raise ValueError(f"circulant filters need 3x3 kernels and channels divisible by {k}")
-        return (out_channels // k, in_channels // k, k, 3, 3)
+        return (out_channels // k, in_channels, 3, 3)
 
     def expand(self, stored: Tensor) -> Tensor:
-        """[O/K, I/K, K, 3, 3] -> [O, I, 3, 3]."""
-        flat = stored.flatten(3)  # [O/K, I/K, K, 9]
+        """[O/K, I, 3, 3] -> [O, I, 3, 3]."""
+        rows, c_in = stored.shape[:2]
+        flat = stored.reshape(rows, c_in // self.orientations, self.orientations, 9)
         copies = [flat.roll(r, 2)[..., self.turns[r]] for r in range(self.orientations)]
-        return torch.cat(copies).flatten(1, 2).reshape(-1, stored.shape[1] * self.orientations, 3, 3)
+        return torch.cat(copies).reshape(rows * self.orientations, c_in, 3, 3)
 
     def forward(self, weight: Tensor) -> Tensor:
         full = self.expand(weight)

@@ -169,23 +169,23 @@ def test_more_bases_fit_no_worse() -> None:
 
 
 def test_circulant_copies_are_quarter_turns() -> None:
-    stored = torch.randn(2, 3, 4, 3, 3)  # O = 8, I = 12
+    stored = torch.randn(2, 12, 3, 3)  # O = 8, I = 12
     full = Circulant(4).expand(stored)
     assert full.shape == (8, 12, 3, 3)
     for r in range(4):
-        turned = torch.rot90(stored.roll(r, 2), -r, (3, 4))  # clockwise
+        turned = torch.rot90(stored.view(2, 3, 4, 3, 3).roll(r, 2), -r, (3, 4))  # clockwise
         torch.testing.assert_close(full[2 * r : 2 * r + 2], turned.reshape(2, 12, 3, 3))
 
 
 def test_circulant_gradient_is_the_sum_over_its_copies() -> None:
-    stored = torch.randn(1, 1, 4, 3, 3) * 0.4
+    stored = torch.randn(1, 4, 3, 3) * 0.4
     quantizer = Circulant(4)
     y, g, dv = backward(quantizer, stored)
     full = quantizer.expand(stored)
     beta = full.abs().mean()
     torch.testing.assert_close(y, beta * sign(full))
     slope = g * beta * (2 - 2 * full.abs()).clamp(min=0) + (g * sign(full)).sum() * sign(full) / full.numel()
-    back = sum(torch.rot90(slope[r].view(1, 1, 4, 3, 3), r, (3, 4)).roll(-r, 2) for r in range(4))
+    back = sum(torch.rot90(slope[r : r + 1], r, (2, 3)).roll(-r, 1) for r in range(4))
     torch.testing.assert_close(dv, back)
 
 

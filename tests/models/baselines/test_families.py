@@ -43,9 +43,9 @@ def tiny(
 def test_one_step_gives_every_parameter_a_finite_gradient(
     family: str, options: dict[str, Any], slot: Slot, size: int
 ) -> None:
-    model = tiny(family, options, slot, size)
+    model = tiny(family, options, slot, size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     set_progress(model, 0.0)
-    logits = model(torch.randn(8, 3, size, size))
+    logits = model(torch.randn(8, 3, size, size).to(memory_format=torch.channels_last))
     assert logits.shape == (8, 5)
     loss = F.cross_entropy(logits, torch.arange(8) % 5)
     extra = auxiliary_loss(model)
