@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torchvision.datasets import utils
 
 from bars.data import Split, load_source, make_split, open_part
 from bars.errors import DataError
@@ -50,6 +52,17 @@ def test_download_unpacks_and_is_not_repeated(cifar: Any, tmp_path: Path) -> Non
     assert sorted(path.name for path in root.iterdir()) == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
     shutil.rmtree(cifar.archive.parent)
     assert len(load_source(params(root, download=True)).test) == 20
+
+
+def test_two_jobs_that_want_the_same_archive_take_turns(
+    cifar: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+    original = utils.download_url
+    monkeypatch.setattr(utils, "download_url", lambda *args: (fetched.append(args), original(*args)))
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(lambda _: len(load_source(params(tmp_path / "d", download=True)).train), range(4)))
+    assert sizes == [100] * 4 and len(fetched) == 1
 
 
 def test_an_archive_in_place_is_unpacked_without_download(cifar: Any, tmp_path: Path) -> None:

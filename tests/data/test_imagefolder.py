@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bars.data import load_source
@@ -163,9 +162,3 @@ def test_more_classes_than_there_are(make_folder: Make, folder_params: Params) -
 def test_unknown_class(make_folder: Make, folder_params: Params) -> None:
     root = make_folder({"train": PETS, "val": PETS})
     refused(folder_params(root, classes=("cat", "dgo")), "unknown class", "dgo", "cat, dog, owl", "did you mean dog")
-
-
-def test_nothing_of_the_test_folder_is_needed_for_train(make_folder: Make, folder_params: Params) -> None:
-    root = make_folder({"train": PETS})
-    source = load_source(folder_params(root))
-    assert torch.equal(source.train.load([0], 12)[0, 0, 0], source.train.load([0], 12)[0, 0, 0])
