@@ -267,7 +267,8 @@ class Circulant(WeightQuantizer):
     """beta sign(W) of 3x3 weights made of K turned copies of one stored filter set (CBCN, CVPR 2019).
 
     Stored: [O/K, I, 3, 3], its inputs as I/K groups of K. Copy r rolls each group by r and turns the outer ring of the
-    3x3 by r/K of a full turn; copies are stacked along the outputs. beta is one mean |W| per layer, the sign's gradient that of ``sign_approx``.
+    3x3 by r/K of a full turn; copies are stacked along the outputs. beta is one mean |W| per layer, the sign's gradient
+    that of ``sign_approx``.
     """
 
     turns: Tensor
