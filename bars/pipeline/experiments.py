@@ -32,6 +32,12 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 _TYPES: dict[str, type[models.Block]] = {**BLOCKS, "model": models.ModelParams}
 # Keys of an experiment that are its own and not taken over from its base.
 _OWN_KEYS = frozenset({"base", "label", "extra"})
+_SOURCES: dict[str, Kind] = {
+    "model": "baseline",
+    "genotype": "fixed",
+    "genotype_from": "widened",
+    "search_from": "searched",
+}
 _PAPER_SCALE_RECIPE = frozenset({"epochs", "batch_size"})
 
 
@@ -145,6 +151,10 @@ class Grid:
         own: Mapping[str, Any] = self.params.tree["experiments"][group][name]
         return {**own, **(self._scale.get("experiments", {}).get(name) or {})}.get(key)
 
+    def _says(self, name: str, key: str) -> bool:
+        """Whether an experiment itself writes a key."""
+        return any(key in layer.values for layer in self._own_layers(name))
+
     def _at(self, name: str, *keys: str) -> str:
         return join("experiments", self._where[name], name, *keys)
 
@@ -154,7 +164,8 @@ class Grid:
             return self._done[name]
         if name in asking:
             raise GridError("experiments wait for each other's output", where=" -> ".join((*asking, name)))
-        own = [layer for link in self._chain(name) for layer in self._own_layers(link)]
+        chain = self._chain(name)
+        own = [layer for link in chain for layer in self._own_layers(link)]
         inherited: Tree = {}
         for layer in own:
             inherited.update({k: v for k, v in layer.values.items() if k not in _OWN_KEYS and k not in _TYPES})
@@ -167,7 +178,9 @@ class Grid:
         tree: Tree = {}
         for layer in layers:
             tree = merge_blocks(tree, layer.blocks(), layer.where)
-        kind = self._kind(name, inherited, tree)
+        source = self._source(name, chain)
+        kind = self._kind(name, source, tree)
+        inherited = {k: v for k, v in inherited.items() if k == source or k not in _SOURCES}
         self._check_used(name, kind)
         sources = self._sources(name, inherited, asking)
         reason = self._reason(name, slot, sources)
@@ -190,9 +203,7 @@ class Grid:
             search_from=inherited.get("search_from"),
             genotype_from=inherited.get("genotype_from"),
             width_multiplier=float(inherited.get("width_multiplier", 1.0)),
-            genotype=None
-            if reason or self._problems
-            else self._literal_genotype(name, inherited.get("genotype"), blocks),
+            genotype=self._literal_genotype(name, inherited.get("genotype"), blocks),
             own_recipe=any(layer.where.endswith(".own_recipe") for layer in own),
             _sources=sources,
         )
@@ -201,23 +212,31 @@ class Grid:
         self._done[name] = experiment
         return experiment
 
-    def _kind(self, name: str, own: Tree, tree: Tree) -> Kind:
-        """What sort of run it is, from the one source of its network."""
-        given_otherwise = "model" in tree or own.get("genotype") is not None or own.get("genotype_from") is not None
-        random = tree.get("derive", {}).get("method") == "random" and not given_otherwise
-        sources: dict[str, tuple[bool, Kind]] = {
-            "model": ("model" in tree and "family" in tree["model"], "baseline"),
-            "genotype": (own.get("genotype") is not None, "fixed"),
-            "genotype_from": (own.get("genotype_from") is not None, "widened"),
-            "derive.method: random": (random, "random"),
-            "search_from": (own.get("search_from") is not None, "searched"),
-        }
-        given = [key for key, (there, _) in sources.items() if there]
-        if len(given) > 1:
+    def _source(self, name: str, chain: list[str]) -> str | None:
+        """The key that says where the network comes from: the experiment's own word, else that of the nearest base.
+
+        None: its own search. A key written as null undoes what a base says.
+        """
+        for link in reversed(chain):
+            said = {key: self._key(link, key) for key in _SOURCES if self._says(link, key)}
+            given = [key for key, value in said.items() if value is not None]
+            if len(given) > 1:
+                got = " and ".join(given)
+                raise ParamsError("an experiment's network has more than one source", where=self._at(link), got=got)
+            if said:
+                return given[0] if given else None
+        return None
+
+    def _kind(self, name: str, source: str | None, tree: Tree) -> Kind:
+        random = tree.get("derive", {}).get("method") == "random"
+        if random and source == "search_from":
+            do = "remove one of them"
             raise ParamsError(
-                "an experiment's network has more than one source", where=self._at(name), got=" and ".join(given)
+                "random draws need no search", where=self._at(name), got="search_from, derive.method", do=do
             )
-        return sources[given[0]][1] if given else "searched"
+        if random and source is None:
+            return "random"
+        return "searched" if source is None else _SOURCES[source]
 
     def _check_used(self, name: str, kind: Kind) -> None:
         """A block that the experiment itself sets but its kind never reads would silently do nothing."""
@@ -301,7 +320,7 @@ class Grid:
 
     def _literal_genotype(self, name: str, given: Any, blocks: Mapping[str, models.Block]) -> dict[str, Any] | None:
         """A genotype written in params.yaml, or read from the file it names (relative to the params file)."""
-        if given is None:
+        if given is None or "space" not in blocks:  # the latter: not run, or with problems already noted
             return None
         where, value = self._at(name, "genotype"), given
         if isinstance(given, str):

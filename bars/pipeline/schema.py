@@ -47,6 +47,10 @@ def _dict_of(key: Any, value: Any, *, null: bool = False) -> Any:
     return GenericAlias(dict, (key, value | None if null else value))
 
 
+def _list_of(value: Any) -> Any:
+    return GenericAlias(list, (value,))
+
+
 def _optional(kind: Any, description: str) -> tuple[Any, Any]:
     """A key that may be left out; written as null it is an error unless its type says otherwise."""
     return kind, Field(default=None, description=description)
@@ -90,15 +94,20 @@ def file_model() -> type[BaseModel]:
         {
             "format": _optional(str, "bars-genotype/1"),
             "space": _optional(dict[str, Any], "the space it is of"),
-            "stages": (list[_model("StageLiteral", "Depth and width of a stage.", stage)], Field()),  # type: ignore[misc]
-            "cells": (_dict_of(str, list[_model("EdgeLiteral", "An edge.", edge)]), Field()),  # type: ignore[misc]
+            "stages": (_list_of(_model("StageLiteral", "A stage.", stage)), Field(description="one per stage")),
+            "cells": (
+                _dict_of(str, _list_of(_model("EdgeLiteral", "An edge.", edge))),
+                Field(description="all edges of each cell type"),
+            ),
             "sha256": _optional(str, "hash of its content"),
         },
     )
     blocks = {name: _optional(partial(model), (model.__doc__ or "").strip()) for name, model in BLOCKS.items()}
     width = _optional(Annotated[float, Field(gt=0)], "width multiplier of hand-made networks")
     seeds_type = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_unique)]
-    recipe = _model("Recipe", "A network's original recipe.", {"retrain": _optional(partial(models.RetrainParams), "")})
+    recipe = _model(
+        "Recipe", "A network's original recipe.", {"retrain": _optional(partial(models.RetrainParams), "its training")}
+    )
     slot = _model("SlotLayer", "One slot of a scale.", {**blocks, "model_width": width})
     experiment = _model(
         "ExperimentLayer",
