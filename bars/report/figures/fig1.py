@@ -1,0 +1,28 @@
+"""Figure 1: accuracy against equivalent operations, BARS against hand-made binary networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from bars.report.figures import scatter, style
+from bars.report.results import Results
+
+
+def data(results: Results) -> list[dict[str, Any]]:
+    """One row per point."""
+    return scatter.data(results, "fig1")
+
+
+def draw(rows: style.Rows, results: Results) -> Figure:
+    """One panel; the paper's values use the same sum, FLOPs + BiOps/64, of its printed columns."""
+    figure = style.new(3.6)
+    axes = figure.add_subplot()
+    scatter.draw(axes, rows, "equivalent_ops_64")
+    axes.set_xlabel("Equivalent operations, FLOPs + BiOps/64 (millions, 2 × MACs)")
+    axes.set_ylabel("Top-1 accuracy on test (%)")
+    axes.set_title("Accuracy against cost")
+    axes.legend(handles=scatter.handles(rows), loc="center left", bbox_to_anchor=(1.01, 0.5), borderaxespad=0.0)
+    style.foot(figure, *scatter.footnotes(results, rows))
+    return figure

@@ -1,0 +1,198 @@
+"""Figure 3: searching under three budgets against widening one compact network uniformly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bars.report import measured
+from bars.report.figures import style
+from bars.report.inputs import BARS
+from bars.report.paper import row2
+from bars.report.results import Results, Runs, check_one_split
+from bars.report.stats import mean, sample_std
+
+SEARCHED, WIDENED = "searched under a budget", "compact network, widened uniformly"
+
+
+def _many(results: Results) -> list[Runs]:
+    widened = [experiment for experiment in results.grid if experiment.group == "widened"]
+    names = [*BARS, *(e.name for e in sorted(widened, key=lambda e: e.width_multiplier))]
+    return [results.runs(name) for name in names]
+
+
+def data(results: Results) -> list[dict[str, Any]]:
+    """One row per run, one per mean over seeds, one per printed value."""
+    many = _many(results)
+    measured.refuse_empty(results, many, "fig3")
+    check_one_split(many)
+    rows = [row for runs in many if runs.metrics for row in _rows(runs)]
+    for name in BARS:
+        printed = row2(name)
+        equivalent = printed.equivalent(64)
+        assert equivalent is not None
+        rows.append(
+            {
+                "source": "printed",
+                "series": SEARCHED,
+                "experiment": name,
+                "point": name[-1].upper(),
+                "equivalent_ops_64": equivalent * 1e6,
+                "top1_percent": printed.number("top1").value,
+                "scale": "the paper's",
+                "data_set": "CIFAR-10",
+            }
+        )
+    means = [row for row in rows if row["source"] == "mean"]
+    for row in means:
+        row["on_joint_front"] = not any(_dominates(other, row) for other in means)
+    return rows
+
+
+def _rows(runs: Runs) -> list[dict[str, Any]]:
+    assert runs.experiment is not None
+    searched = runs.name in BARS
+    about = {
+        "series": SEARCHED if searched else WIDENED,
+        "experiment": runs.name,
+        "point": runs.name[-1].upper() if searched else f"×{runs.experiment.width_multiplier:g}",
+        "scale": runs.scale,
+        "data_set": runs.dataset,
+    }
+    costs, top1 = runs.values("equivalent_ops_64"), {s: 100 * v for s, v in runs.values("top1").items()}
+    rows: list[dict[str, Any]] = [
+        {"source": "run", **about, "seed": seed, "equivalent_ops_64": costs[seed], "top1_percent": top1[seed]}
+        for seed in runs.metrics
+    ]
+    rows.append(
+        {
+            "source": "mean",
+            **about,
+            "equivalent_ops_64": mean(list(costs.values())),
+            "equivalent_ops_64_std": sample_std(list(costs.values())),
+            "top1_percent": mean(list(top1.values())),
+            "top1_percent_std": sample_std(list(top1.values())),
+            "n": len(top1),
+            "n_declared": len(runs.declared),
+        }
+    )
+    return rows
+
+
+def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    cheaper = one["equivalent_ops_64"] <= other["equivalent_ops_64"]
+    better = one["top1_percent"] >= other["top1_percent"]
+    return cheaper and better and one is not other
+
+
+def draw(rows: style.Rows, results: Results) -> Figure:
+    """Both fronts in one panel, so that they can be compared at equal cost."""
+    figure = style.new(3.6)
+    axes = figure.add_subplot()
+    _draw_printed(axes, rows)
+    for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
+        _draw_series(axes, [row for row in rows if row["series"] == series], series, marker, colour)
+    style.log_axis(axes)
+    axes.margins(x=0.07, y=0.14)
+    axes.set_xlabel("Equivalent operations, FLOPs + BiOps/64 (millions, 2 × MACs)")
+    axes.set_ylabel("Top-1 accuracy on test (%)")
+    _label(axes, rows)
+    style.legend_on_top(axes, "Searching for capacity against widening uniformly", 3)
+    many = _many(results)
+    counts = [row["n"] for row in rows if row["source"] == "mean"]
+    style.foot(
+        figure,
+        f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} Small dots: single runs. "
+        "Shaded: what a front dominates. Gray and open: as printed, on CIFAR-10 (the paper prints no widened network).",
+        style.absences(many),
+    )
+    return figure
+
+
+def _draw_printed(axes: Axes, rows: style.Rows) -> None:
+    printed = [row for row in rows if row["source"] == "printed"]
+    axes.plot(
+        [row["equivalent_ops_64"] / 1e6 for row in printed],
+        [row["top1_percent"] for row in printed],
+        marker="o",
+        linestyle=(0, (4, 2)),
+        linewidth=0.9,
+        color=style.GRAY,
+        markerfacecolor="white",
+        markeredgewidth=0.9,
+        markersize=6,
+        label="searched, as printed",
+    )
+
+
+def _draw_series(axes: Axes, rows: style.Rows, series: str, marker: str, colour: str) -> None:
+    runs = [row for row in rows if row["source"] == "run"]
+    means = sorted((row for row in rows if row["source"] == "mean"), key=lambda row: float(row["equivalent_ops_64"]))
+    if not means:
+        return
+    axes.scatter(
+        [row["equivalent_ops_64"] / 1e6 for row in runs],
+        [row["top1_percent"] for row in runs],
+        s=9,
+        color=colour,
+        alpha=0.4,
+        linewidths=0,
+        zorder=3,
+    )
+    x, y = [row["equivalent_ops_64"] / 1e6 for row in means], [row["top1_percent"] for row in means]
+    axes.errorbar(
+        x,
+        y,
+        xerr=[(row["equivalent_ops_64_std"] or 0.0) / 1e6 for row in means],
+        yerr=[row["top1_percent_std"] or 0.0 for row in means],
+        fmt=f"{marker}-",
+        linewidth=1.3,
+        markersize=6,
+        color=colour,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        elinewidth=0.9,
+        capsize=1.8,
+        zorder=5,
+        label=series,
+    )
+
+
+def _label(axes: Axes, rows: style.Rows) -> None:
+    """Letters of searched networks, width factors of widened ones; then the dominated areas within the final limits."""
+    for source, weight in (("printed", "normal"), ("mean", "bold")):
+        for row in (row for row in rows if row["source"] == source):
+            searched = row["series"] == SEARCHED
+            colour = style.GRAY if source == "printed" else style.colour(0) if searched else style.colour(3)
+            axes.annotate(
+                row["point"],
+                (row["equivalent_ops_64"] / 1e6, row["top1_percent"]),
+                (-6, 6) if searched else (6, -6),
+                textcoords="offset points",
+                ha="right" if searched else "left",
+                va="bottom" if searched else "top",
+                color=colour,
+                fontweight=weight,
+                zorder=6,
+            )
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    for series, colour in ((SEARCHED, style.colour(0)), (WIDENED, style.colour(3))):
+        steps = _staircase([row for row in rows if row["source"] == "mean" and row["series"] == series])
+        if steps:
+            x, y = [cost / 1e6 for cost, _ in steps] + [right], [value for _, value in steps] + [steps[-1][1]]
+            axes.fill_between(x, y, bottom, step="post", color=colour, alpha=0.07, linewidth=0, zorder=0)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+
+
+def _staircase(means: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    """The best accuracy reached up to each cost."""
+    steps, best = [], float("-inf")
+    for row in sorted(means, key=lambda row: float(row["equivalent_ops_64"])):
+        if row["top1_percent"] > best:
+            best = float(row["top1_percent"])
+            steps.append((float(row["equivalent_ops_64"]), best))
+    return steps

@@ -1,0 +1,37 @@
+"""Figure 4: accuracy against floating-point operations, binary operations and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from bars.report.figures import scatter, style
+from bars.report.results import Results
+
+PANELS = (
+    ("flops", 1e6, "FLOPs (millions)"),
+    ("biops", 64e6, "BiOps/64 (millions)"),
+    ("params", 1e6, "Parameters (millions)"),
+)
+
+
+def data(results: Results) -> list[dict[str, Any]]:
+    """One row per point; BiOps are as counted, the figure divides them by 64 as the paper does."""
+    return scatter.data(results, "fig4")
+
+
+def draw(rows: style.Rows, results: Results) -> Figure:
+    """Three panels that share the accuracy axis."""
+    figure = style.new(3.5)
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (key, divisor, label) in zip(panels, PANELS, strict=True):
+        scatter.draw(axes, rows, key, divisor)
+        axes.set_xlabel(label)
+    panels[0].set_ylabel("Top-1 accuracy on test (%)")
+    panels[0].set_title("Accuracy against each cost")
+    figure.legend(handles=scatter.handles(rows), loc="outside right center")
+    absent = [str(row["method"]) for row in rows if row["source"] == "printed" and row["params"] is None]
+    notes = scatter.footnotes(results, rows)
+    style.foot(figure, *notes, f"No parameters are printed of {', '.join(absent)}." if absent else "")
+    return figure

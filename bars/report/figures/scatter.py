@@ -1,0 +1,173 @@
+"""What Figures 1 and 4 share: accuracy against cost, for BARS and every CIFAR-10 baseline, measured and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from bars.report import measured
+from bars.report.figures import style
+from bars.report.inputs import BARS
+from bars.report.paper import TABLE2, Row2
+from bars.report.results import Results, Runs, check_one_split, summary
+
+SLOT = "cifar10"
+MARKERS = ("o", "s", "^", "v", "P", "X", "D", "<", ">", "p", "h", "d")
+COLOURS = (1, 2, 3, 4, 5, 9, 6)  # neither BARS's blue, nor the gray of printed values, nor a yellow that vanishes
+COSTS = ("flops", "biops", "params", "equivalent_ops_64")
+
+
+def many_runs(results: Results) -> list[Runs]:
+    """BARS-A to -C and the baselines of the slot, printed ones first."""
+    printed = [row.experiment for row in TABLE2 if row.slot == SLOT]
+    beyond = [e.name for e in results.grid if e.slot == SLOT and e.group in ("searched", "baselines")]
+    return [results.runs(name) for name in dict.fromkeys([*printed, *beyond])]
+
+
+def data(results: Results, name: str) -> list[dict[str, Any]]:
+    """One row per drawn point; counts in operations (2 x MACs) and parameters, accuracy in percent."""
+    many = many_runs(results)
+    measured.refuse_empty(results, many, name)
+    check_one_split(many)
+    rows = [_measured(results, runs) for runs in many if runs.metrics]
+    return rows + [_printed(row) for row in TABLE2 if row.slot == SLOT]
+
+
+def _measured(results: Results, runs: Runs) -> dict[str, Any]:
+    printed = {row.experiment: row for row in TABLE2}.get(runs.name)
+    values = summary(runs)
+    row: dict[str, Any] = {
+        "source": "measured",
+        "series": "BARS" if runs.name in BARS else "baseline" if printed else "beyond the paper",
+        "method": printed.label if printed else results.label(runs.name),
+        "experiment": runs.name,
+        "scale": runs.scale,
+        "data_set": runs.dataset,
+    }
+    for key in COSTS:
+        row[key], row[f"{key}_std"] = values[key], values[f"{key}_std"]
+    row["top1_percent"], row["top1_percent_std"] = values["top1_mean_percent"], values["top1_std_percent"]
+    row["n"], row["n_declared"] = values["seeds_done"], values["seeds_declared"]
+    return row
+
+
+def _printed(row: Row2) -> dict[str, Any]:
+    equivalent = row.equivalent(64)
+    numbers = {key: row.number(key).value for key in ("flops", "biops", "params")}
+    return {
+        "source": "printed",
+        "series": "BARS" if row.ours else "baseline",
+        "method": row.label,
+        "experiment": row.experiment,
+        "scale": "the paper's",
+        "data_set": "CIFAR-10",
+        **{key: None if value is None else value * 1e6 for key, value in numbers.items()},
+        "equivalent_ops_64": None if equivalent is None else equivalent * 1e6,
+        "top1_percent": row.number("top1").value,
+    }
+
+
+def markers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Marker and colour of each experiment: BARS always a blue circle."""
+    others = dict.fromkeys(row["experiment"] for row in rows if row["series"] != "BARS")
+    looks = {name: ("o", style.colour(0)) for name in BARS}
+    for i, name in enumerate(others):
+        looks[name] = (MARKERS[1 + i % (len(MARKERS) - 1)], style.colour(COLOURS[i % len(COLOURS)]))
+    return looks
+
+
+def draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, divisor: float = 1e6) -> None:
+    """Accuracy against one cost, in millions: ours filled with bars over seeds, the paper's open and gray."""
+    looks = markers(rows)
+    for source in ("printed", "measured"):
+        there = [row for row in rows if row["source"] == source and row.get(key) is not None]
+        line = sorted((row for row in there if row["series"] == "BARS"), key=lambda row: str(row["experiment"]))
+        ours = source == "measured"
+        axes.plot(
+            [row[key] / divisor for row in line],
+            [row["top1_percent"] for row in line],
+            color=style.colour(0) if ours else style.GRAY,
+            linestyle="-" if ours else (0, (4, 2)),
+            linewidth=1.3 if ours else 0.9,
+            zorder=2,
+            label=f"BARS line, {source}",
+        )
+        for row in there:
+            marker, colour = looks[row["experiment"]]
+            axes.errorbar(
+                row[key] / divisor,
+                row["top1_percent"],
+                xerr=_spread(row.get(f"{key}_std"), divisor),
+                yerr=_spread(row.get("top1_percent_std"), 1.0),
+                fmt=marker,
+                markersize=6.0 if row["series"] == "BARS" else 5.0,
+                color=colour if ours else style.GRAY,
+                markerfacecolor=colour if ours else "white",
+                markeredgecolor="white" if ours else style.GRAY,
+                markeredgewidth=0.5 if ours else 0.9,
+                elinewidth=0.9,
+                capsize=1.8,
+                zorder=4 if ours else 3,
+                label=f"{row['method']}, {source}",
+            )
+        for row in line:
+            axes.annotate(
+                row["experiment"][-1].upper(),
+                (row[key] / divisor, row["top1_percent"]),
+                (-4, 3),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontweight="bold" if ours else "normal",
+                color=style.colour(0) if ours else style.GRAY,
+                zorder=5,
+            )
+    style.log_axis(axes)
+    axes.margins(x=0.08, y=0.12)
+
+
+def _spread(value: float | None, divisor: float) -> float | None:
+    return value / divisor if value else None
+
+
+def handles(rows: Sequence[dict[str, Any]]) -> list[Line2D]:
+    """Legend: one entry per method that is drawn, then how ours and the paper's are told apart."""
+    looks = markers(rows)
+    entries = [_handle("BARS-A, -B, -C", "o", style.colour(0), line="-")]
+    for experiment in dict.fromkeys(row["experiment"] for row in rows if row["series"] != "BARS"):
+        group = [row for row in rows if row["experiment"] == experiment]
+        measured_here = any(row["source"] == "measured" for row in group)
+        label = ("+ " if group[0]["series"] == "beyond the paper" else "") + str(group[0]["method"])
+        marker, colour = looks[experiment]
+        entries.append(_handle(label, marker, colour if measured_here else None))
+    entries.append(_handle("as printed in the paper", "o", None, line=(0, (4, 2))))
+    return entries
+
+
+def _handle(label: str, marker: str, colour: str | None, line: Any = "none") -> Line2D:
+    return Line2D(
+        [],
+        [],
+        marker=marker,
+        linestyle=line,
+        linewidth=1.0,
+        color=colour or style.GRAY,
+        markerfacecolor=colour or "white",
+        markeredgecolor="white" if colour else style.GRAY,
+        markeredgewidth=0.5 if colour else 0.9,
+        markersize=5.5,
+        label=label,
+    )
+
+
+def footnotes(results: Results, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Scale, data set, seeds, conventions and what is missing."""
+    many = many_runs(results)
+    counts = [row["n"] for row in rows if row["source"] == "measured"]
+    return [
+        f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} Gray and open: as printed, on CIFAR-10.",
+        style.absences(many),
+    ]

@@ -1,0 +1,191 @@
+"""One look for all figures, and files that have the same bytes whenever they are drawn from the same data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import seaborn
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+
+from bars.pipeline.files import atomic_write
+from bars.pipeline.params import FiguresParams
+from bars.report.results import Runs
+
+Rows = Sequence[dict[str, Any]]
+WIDTH = 7.0  # inches: the text width of a two-column page
+INK, GRAY, FAINT = "#262626", "#8c8c8c", "#d9d9d9"
+
+_LOOK = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "bars",
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#595959",
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": "#404040",
+    "ytick.color": "#404040",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e8e8e8",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+}
+
+
+@contextmanager
+def look(settings: FiguresParams) -> Iterator[None]:
+    """Draw and save inside this: fonts, lines and colours of report.figures."""
+    scaled = seaborn.plotting_context(settings.context, font_scale=0.82)
+    ticks = {f"{axis}tick.{which}.{part}": value for axis in "xy" for which, part, value in _TICKS}
+    colours = {"axes.prop_cycle": cycler(color=seaborn.color_palette(settings.palette))}
+    values: Any = {**matplotlib.rcParamsDefault, **scaled, **_LOOK, **ticks, **colours}
+    with matplotlib.rc_context(values):
+        yield
+
+
+_TICKS = (("major", "size", 3.0), ("minor", "size", 1.8), ("major", "width", 0.7), ("minor", "width", 0.5))
+
+
+def colour(index: int) -> str:
+    """Colour of the palette in use, as a hex code."""
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    return str(matplotlib.colors.to_hex(cycle[index % len(cycle)]))
+
+
+PRIMITIVES = ("binary_conv_3x3", "binary_conv_5x5", "shortcut", "none")
+
+
+def primitive_colour(name: str) -> str:
+    """Colour of a primitive, the same in every figure."""
+    return {
+        "binary_conv_3x3": colour(0),
+        "binary_conv_5x5": colour(4),
+        "shortcut": colour(1),
+        "none": "#b3b3b3",
+    }.get(name, colour(6))
+
+
+def primitive_name(name: str) -> str:
+    """A primitive for readers."""
+    return {"binary_conv_3x3": "conv 3×3", "binary_conv_5x5": "conv 5×5"}.get(name, name)
+
+
+def new(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure of width x height inches, without any global state."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def rows(parent: Figure | SubFigure, heights: Sequence[float], hspace: float = 0.0) -> list[SubFigure]:
+    """Parts of a figure, one above the other."""
+    made: Any = parent.subfigures(len(heights), 1, height_ratios=list(heights), hspace=hspace, squeeze=False)
+    return [part for line in made for part in line]
+
+
+def columns(parent: Figure | SubFigure, widths: Sequence[float], wspace: float = 0.0) -> list[SubFigure]:
+    """Parts of a figure, side by side."""
+    made: Any = parent.subfigures(1, len(widths), width_ratios=list(widths), wspace=wspace, squeeze=False)
+    return [part for line in made for part in line]
+
+
+def foot(figure: Figure, *lines: str) -> None:
+    """Small print under a figure: scale, data set, seeds, what is missing."""
+    size = matplotlib.rcParams["font.size"] * 0.8
+    columns = int(figure.get_figwidth() * 72 / (0.54 * size))
+    wrapped = [part for line in lines if line for part in textwrap.wrap(line, columns)]
+    figure.supxlabel("\n".join(wrapped), fontsize=size, color="#595959", x=0.01, ha="left")
+
+
+def provenance(many: Sequence[Runs], scale: str) -> str:
+    """Scale and data sets of what is drawn."""
+    datasets = sorted({runs.dataset for runs in many if runs.dataset})
+    return f"Scale {scale}, data set {' and '.join(datasets)}."
+
+
+def absences(many: Sequence[Runs]) -> str:
+    """Which runs are missing, and why."""
+    reasons: dict[str, list[str]] = {}
+    for runs in many:
+        if runs.absence:
+            reasons.setdefault(runs.absence, []).append(runs.name)
+    if not reasons:
+        return ""
+    return "Missing: " + "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items()) + "."
+
+
+def seeds_drawn(counts: Sequence[int]) -> str:
+    """The number of seeds behind the points, and what the bars are."""
+    low, high = min(counts), max(counts)
+    number = f"n = {low}" if low == high else f"n = {low} to {high}"
+    bars = "; bars: sample standard deviation" if high > 1 else "; one seed: no spread"
+    return f"Means over seeds, {number}{bars}."
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic x axis with plain numbers at its ticks."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+
+
+def legend_on_top(axes: Axes, title: str, columns: int) -> None:
+    """A title, and between it and the axes the legend in a row."""
+    size = matplotlib.rcParams["font.size"]
+    axes.set_title(title, pad=2.4 * size)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.6)
+
+
+# ------------------------------------------------------------------------------------------------------ files
+def save(figure: Figure, rows: Rows, folder: Path, name: str, dpi: int) -> list[Path]:
+    """Write pdf, png and the csv of the drawn data; no dates, so that the same data give the same bytes."""
+    metadata: dict[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    paths = []
+    for kind, values in metadata.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=values)
+        paths.append(folder / f"{name}.{kind}")
+        atomic_write(paths[-1], buffer.getvalue())
+    paths.append(folder / f"{name}.csv")
+    atomic_write(paths[-1], csv_text(rows))
+    return paths
+
+
+def csv_text(rows: Rows) -> str:
+    """Rows as csv, with every column that any of them has; an absent value is an empty cell."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)

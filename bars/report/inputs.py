@@ -1,0 +1,159 @@
+"""Which files of the grid each table and figure reads: the one list behind the workflow's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from bars.pipeline.experiments import Experiment, Grid
+from bars.report.paper import TABLE1, TABLE2
+
+METRICS, GENOTYPE, CANDIDATES = "evaluate/metrics.json", "derive/genotype.json", "derive/candidates.csv"
+ALPHAS, EPOCHS = "search/alphas.parquet", "search/epochs.csv"
+
+BARS = ("bars-a", "bars-b", "bars-c")
+FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-search", "failed-search-stabilised"
+TABLES = ("table1", "table2", "claims", "audit")
+FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6")
+
+
+class Need(NamedTuple):
+    """Files of one run, relative to its seed's folder; ``stage/name`` each."""
+
+    experiment: str
+    seed: int
+    files: tuple[str, ...]
+
+
+def needs(name: str, grid: Grid) -> list[Need]:
+    """What a table or figure reads of the runs of a grid; experiments that are not run at its scale are left out.
+
+    ``audit`` and ``fig2`` read no run. Raises KeyError for a name that is neither table nor figure.
+    """
+    wanted: dict[str, list[str]] = {}
+    for experiment, files in _WANTED[name](grid):
+        wanted.setdefault(experiment, []).extend(files)
+    found = []
+    for name, several in wanted.items():
+        if name in grid.experiments and grid[name].reason is None:
+            unique = tuple(dict.fromkeys(several))
+            found += [Need(name, seed, unique) for seed in grid[name].seeds]
+    return found
+
+
+def need_paths(name: str, grid: Grid) -> list[str]:
+    """The same as paths relative to the results folder, each once; a search taken over from another run lies there."""
+    paths = dict[str, None]()
+    for need in needs(name, grid):
+        for file in need.files:
+            stage, _, base = file.partition("/")
+            paths[grid[need.experiment].file(stage, base, need.seed)] = None
+    return list(paths)
+
+
+def parameters(name: str, grid: Grid) -> dict[str, Any]:
+    """JSON-able values of params.yaml that a table or figure reads itself; it must be made again when they change."""
+    names = list(grid.experiments) if name == "claims" else [experiment for experiment, _ in _WANTED[name](grid)]
+    names += [FULL] if name == "fig2" else []
+    settings = grid.params.report
+    blocks = _BLOCKS.get(name, ())
+    return {
+        "scale": grid.scale,
+        "claims": settings.claims.model_dump(mode="json") if name in ("table1", "claims") else None,
+        "figures": settings.figures.model_dump(mode="json") if name in FIGURES else None,
+        "experiments": {
+            e.name: {
+                "about": [e.group, e.kind, e.slot, e.label, e.reason, list(e.seeds), e.own_recipe, e.width_multiplier],
+                "blocks": {key: e.block(key).model_dump(mode="json") for key in blocks if e.has(key)},
+            }
+            for experiment in dict.fromkeys(names)
+            if (e := grid.experiments.get(experiment)) is not None
+        },
+    }
+
+
+def modules(name: str) -> tuple[str, ...]:
+    """Modules whose import closure is the code behind a table or figure (each is imported by its name at run time)."""
+    if name in FIGURES:
+        return ("bars.report.figures", f"bars.report.figures.{name}")
+    return ("bars.report.tables", f"bars.report.{name}")
+
+
+DATA_FILES = {"audit": ("bars/report/data/counts.csv",)}  # code inputs that no import shows
+_BLOCKS = {
+    "table1": ("space",),
+    "fig2": ("space", "search_data", "search", "derive", "retrain"),
+    "fig5": ("search", "search_data"),
+    "fig6": ("search_data",),
+}
+_Wanted = Iterator[tuple[str, tuple[str, ...]]]
+
+
+def _group(grid: Grid, group: str) -> list[Experiment]:
+    return [experiment for experiment in grid if experiment.group == group]
+
+
+def _table1(grid: Grid) -> _Wanted:
+    rows = [row.experiment for row in TABLE1]
+    extras = [experiment.name for experiment in _group(grid, "ablations")]
+    for name in dict.fromkeys([*rows, *extras]):
+        yield name, (METRICS, GENOTYPE)
+
+
+def _table2(grid: Grid) -> _Wanted:
+    rows = [row.experiment for row in TABLE2]
+    extras = [experiment.name for group in ("searched", "baselines") for experiment in _group(grid, group)]
+    for name in dict.fromkeys([*rows, *extras]):
+        yield name, (METRICS,)
+
+
+def _scatter(grid: Grid) -> _Wanted:
+    for name, files in _table2(grid):
+        if name in grid.experiments and grid[name].slot == "cifar10":
+            yield name, files
+
+
+def _fig3(grid: Grid) -> _Wanted:
+    for name in (*BARS, *(experiment.name for experiment in _group(grid, "widened"))):
+        yield name, (METRICS,)
+
+
+def _fig5(grid: Grid) -> _Wanted:
+    for name in (FULL, COLLAPSED):
+        yield name, (ALPHAS,)
+
+
+def _fig6(grid: Grid) -> _Wanted:
+    for name in (FULL, FAILED):
+        yield name, (GENOTYPE,)
+
+
+def _claims(grid: Grid) -> _Wanted:
+    yield from _table2(grid)
+    for name, _ in _table1(grid):
+        yield name, (METRICS, GENOTYPE)
+    yield from _fig3(grid)
+    for name in (*BARS, STABILISED):
+        yield name, (GENOTYPE,)
+    for name in (FULL, COLLAPSED, "normal-reduction-cell"):
+        yield name, (ALPHAS,)
+    for name in (FULL, COLLAPSED):
+        yield name, (EPOCHS, CANDIDATES)
+
+
+def _none(grid: Grid) -> _Wanted:
+    yield from ()
+
+
+_WANTED = {
+    "table1": _table1,
+    "table2": _table2,
+    "claims": _claims,
+    "audit": _none,
+    "fig1": _scatter,
+    "fig2": _none,
+    "fig3": _fig3,
+    "fig4": _scatter,
+    "fig5": _fig5,
+    "fig6": _fig6,
+}

@@ -1,0 +1,205 @@
+"""Reading a results tree: what the grid declares, what of it is there, and what is missing and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from bars.errors import RecordError
+from bars.pipeline import records
+from bars.pipeline.experiments import Experiment, Grid
+from bars.pipeline.load import Params
+from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch
+from bars.report import text
+from bars.report.inputs import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS
+from bars.report.stats import mean, sample_std
+from bars.report.tabular import Value
+
+if TYPE_CHECKING:
+    from bars.space import Genotype
+
+T = TypeVar("T")
+METRICS_FILE = ("evaluate", "metrics.json")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one experiment at one scale: its place in the grid, and the metrics of the seeds that are there."""
+
+    name: str
+    scale: str
+    experiment: Experiment | None
+    metrics: Mapping[int, Metrics]
+
+    @property
+    def declared(self) -> tuple[int, ...]:
+        """Seeds the grid asks for; none where it is not run at this scale."""
+        return () if self.experiment is None or self.experiment.reason else self.experiment.seeds
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Declared seeds without a result."""
+        return tuple(seed for seed in self.declared if seed not in self.metrics)
+
+    @property
+    def dataset(self) -> str | None:
+        """Label of the data set that was evaluated."""
+        return next((m.dataset for m in self.metrics.values()), None)
+
+    @property
+    def split(self) -> str | None:
+        """Hash of the split that was evaluated."""
+        return next((m.split_sha256 for m in self.metrics.values()), None)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The metrics files read, relative to the results folder; the provenance.json beside each leads to the data."""
+        if self.experiment is None:
+            return ()
+        return tuple(self.experiment.file(*METRICS_FILE, seed) for seed in self.metrics)
+
+    @property
+    def absence(self) -> str:
+        """Why there is no complete result; empty when every declared seed is there."""
+        if self.experiment is None:
+            return "not in the grid"
+        if self.experiment.reason:
+            return f"not run: {self.experiment.reason}"
+        if not self.metrics:
+            return f"no result yet ({text.seeds(self.declared)})"
+        if self.missing:
+            return f"incomplete: no result of {text.seeds(self.missing)}"
+        return ""
+
+    def values(self, key: str) -> dict[int, float]:
+        """One number of metrics.json by seed."""
+        return {seed: float(getattr(metrics, key)) for seed, metrics in self.metrics.items()}
+
+
+class Results:
+    """A results folder at one scale. Files are checked as they are read: a missing one is absent, a bad one raises."""
+
+    def __init__(self, params: Params, scale: str | None, folder: Path) -> None:
+        self.params, self.folder = params, folder
+        self.grid = Grid(params, scale)
+        self.scale = self.grid.scale
+        self.opened: set[str] = set()
+        self._runs: dict[str, Runs] = {}
+
+    def experiment(self, name: str) -> Experiment | None:
+        """The experiment, or None if the grid does not have it."""
+        return self.grid.experiments.get(name)
+
+    def label(self, name: str) -> str:
+        """Name for tables and figures."""
+        experiment = self.experiment(name)
+        return experiment.label if experiment else name
+
+    def runs(self, name: str) -> Runs:
+        """All declared runs of an experiment. Raises RecordError where its seeds are not of one data set."""
+        if name not in self._runs:
+            experiment = self.experiment(name)
+            seeds = () if experiment is None or experiment.reason else experiment.seeds
+            found = {seed: metrics for seed in seeds if (metrics := self._metrics(name, seed)) is not None}
+            self._runs[name] = Runs(name, self.scale, experiment, found)
+            check_one_split([self._runs[name]])
+        return self._runs[name]
+
+    def genotypes(self, name: str) -> dict[int, Genotype]:
+        """Derived architectures by seed."""
+        return self._each(name, GENOTYPE, records.read_genotype)
+
+    def alphas(self, name: str) -> dict[int, list[AlphaRow]]:
+        """Logged distributions of the search by seed."""
+        return self._each(name, ALPHAS, records.read_alphas)
+
+    def epochs(self, name: str) -> dict[int, list[SearchEpoch]]:
+        """Log of the search by seed."""
+        return self._each(name, EPOCHS, records.read_search_epochs)
+
+    def candidates(self, name: str) -> dict[int, list[Candidate]]:
+        """Candidates of the derivation by seed."""
+        return self._each(name, CANDIDATES, records.read_candidates)
+
+    def _each(self, name: str, file: str, read: Callable[[Path], T]) -> dict[int, T]:
+        experiment = self.experiment(name)
+        if experiment is None or experiment.reason:
+            return {}
+        found = {}
+        for seed in experiment.seeds:
+            path = self._path(experiment, file, seed)
+            if path is not None:
+                found[seed] = read(path)
+        return found
+
+    def _path(self, experiment: Experiment, file: str, seed: int) -> Path | None:
+        stage, name = file.split("/")
+        relative = experiment.file(stage, name, seed)
+        self.opened.add(relative)
+        path = self.folder / relative
+        return path if path.is_file() else None
+
+    def _metrics(self, name: str, seed: int) -> Metrics | None:
+        experiment = self.experiment(name)
+        assert experiment is not None
+        path = self._path(experiment, METRICS, seed)
+        if path is None:
+            return None
+        metrics = records.read_metrics(path)
+        for key, expected in (("scale", self.scale), ("experiment", name), ("seed", seed), ("slot", experiment.slot)):
+            if getattr(metrics, key) != expected:
+                raise RecordError(
+                    "a result of another run",
+                    where=f"{path}, {key}",
+                    got=getattr(metrics, key),
+                    allowed=str(expected),
+                    do="run it again; results are not to be moved between folders",
+                )
+        return metrics
+
+
+def check_one_split(many: Iterable[Runs]) -> None:
+    """Runs of one data set must have been evaluated on one split. Raises RecordError."""
+    seen: dict[str, tuple[str, str, str]] = {}
+    for runs in many:
+        for seed, metrics in runs.metrics.items():
+            assert runs.experiment is not None
+            here = (metrics.dataset, metrics.split_sha256, f"{runs.name}, seed {seed}")
+            first = seen.setdefault(runs.experiment.dataset, here)
+            if first[:2] != here[:2]:
+                raise RecordError(
+                    "results of different data sets or splits cannot stand in one row or table",
+                    where=f"{here[2]} against {first[2]}",
+                    got=f"{here[0]} {here[1][:12]}, {first[0]} {first[1][:12]}",
+                    do="run the older one again",
+                )
+
+
+def summary(runs: Runs) -> dict[str, Value]:
+    """What a table says of an experiment: counts and accuracy as mean and sample std over the seeds that are there."""
+    row: dict[str, Value] = {"experiment": runs.name, "scale": runs.scale, "data_set": runs.dataset}
+    for key in ("flops", "biops", "params", "equivalent_ops_64", "equivalent_ops_32"):
+        row[key], row[f"{key}_std"] = _centre(list(runs.values(key).values()))
+    top1 = [100 * value for value in runs.values("top1").values()]
+    row["top1_mean_percent"] = mean(top1) if top1 else None
+    row["top1_std_percent"] = sample_std(top1)
+    row["seeds_done"], row["seeds_declared"] = len(runs.metrics), len(runs.declared)
+    row["seeds_missing"] = " ".join(str(seed) for seed in runs.missing)
+    row["n_examples"] = next((m.n_examples for m in runs.metrics.values()), None)
+    row["fully_binarized"] = all(m.fully_binarized for m in runs.metrics.values()) if runs.metrics else None
+    row["float_parts"] = "; ".join(sorted({m.float_parts for m in runs.metrics.values() if m.float_parts}))
+    row["split_sha256"] = runs.split
+    row["metrics_files"] = " ".join(runs.files)
+    return row
+
+
+def _centre(values: list[float]) -> tuple[float | int | None, float | None]:
+    """Mean and sample std; a whole number stays one, and values that are all the same have no spread to show."""
+    if not values:
+        return None, None
+    centre = mean(values)
+    if centre == values[0] and all(value == centre for value in values):
+        return (int(centre) if centre.is_integer() else centre), (0.0 if len(values) > 1 else None)
+    return centre, sample_std(values)

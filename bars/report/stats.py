@@ -1,0 +1,83 @@
+"""Means, sample standard deviations and t-intervals over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean; the values must not be empty."""
+    return math.fsum(values) / len(values)
+
+
+def sample_std(values: Sequence[float]) -> float | None:
+    """Standard deviation with n - 1; None below two values."""
+    if len(values) < 2:
+        return None
+    centre = mean(values)
+    return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
+
+
+def t_quantile(confidence: float, degrees: float) -> float:
+    """Half width of a two-sided Student interval in standard errors."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its t-interval; ``low`` and ``high`` are None below two values. ``n`` counts what was averaged."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    paired: bool = False
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.mean:.4g} (n={self.n})"
+        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}] (n={self.n})"
+
+
+def interval(values: Sequence[float], confidence: float, *, paired: bool = False) -> Interval:
+    """Mean and t-interval of independent values."""
+    centre, std = mean(values), sample_std(values)
+    if std is None:
+        return Interval(centre, None, None, len(values), paired)
+    half = t_quantile(confidence, len(values) - 1) * std / math.sqrt(len(values))
+    return Interval(centre, centre - half, centre + half, len(values), paired)
+
+
+def difference(one: Mapping[int, float], other: Mapping[int, float], confidence: float) -> Interval | None:
+    """Mean of ``one`` - ``other`` over seeds: paired where two are shared, else Welch's; None if a side is empty."""
+    shared = sorted(set(one) & set(other))
+    if len(shared) >= 2 or (shared and min(len(one), len(other)) < 2):
+        return interval([one[s] - other[s] for s in shared], confidence, paired=True)
+    if not one or not other:
+        return None
+    a, b = list(one.values()), list(other.values())
+    centre, n = mean(a) - mean(b), min(len(a), len(b))
+    std_a, std_b = sample_std(a), sample_std(b)
+    if std_a is None or std_b is None:
+        return Interval(centre, None, None, n)
+    var_a, var_b = std_a**2 / len(a), std_b**2 / len(b)
+    if var_a + var_b == 0:
+        return Interval(centre, centre, centre, n)
+    degrees = (var_a + var_b) ** 2 / (var_a**2 / (len(a) - 1) + var_b**2 / (len(b) - 1))
+    half = t_quantile(confidence, degrees) * math.sqrt(var_a + var_b)
+    return Interval(centre, centre - half, centre + half, n)
+
+
+def ratio(one: Mapping[int, float], other: Mapping[int, float], confidence: float) -> Interval | None:
+    """Mean of ``one`` / ``other`` over seeds: paired where seeds are shared, else each over the other's mean."""
+    shared = sorted(set(one) & set(other))
+    if len(shared) >= 2 or (shared and min(len(one), len(other)) < 2):
+        return interval([one[s] / other[s] for s in shared], confidence, paired=True)
+    if not one or not other:
+        return None
+    base = mean(list(other.values()))
+    return interval([v / base for v in one.values()], confidence)

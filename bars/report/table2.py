@@ -1,0 +1,91 @@
+"""Table 2: BARS-A to -E and the hand-made binary networks, printed values beside measured ones."""
+
+from __future__ import annotations
+
+from bars.report import measured
+from bars.report.paper import COLUMNS2, SLOT_TITLES, TABLE2, Row2
+from bars.report.results import Results, Runs, check_one_split, summary
+from bars.report.tabular import EMPTY, Column, Row, Table, Value
+
+
+def table(results: Results) -> Table:
+    """Every printed row in printed order, then the networks of the grid that are beyond the paper."""
+    names = [row.experiment for row in TABLE2]
+    extras = [e.name for g in ("searched", "baselines") for e in results.grid if e.group == g and e.name not in names]
+    printed, beyond = [results.runs(name) for name in names], [results.runs(name) for name in extras]
+    measured.refuse_empty(results, [*printed, *beyond], "table2")
+    check_one_split([*printed, *beyond])
+    return Table(
+        name="table2",
+        title="Table 2: networks that BARS discovered, and hand-made binary networks",
+        caption=(
+            f"{measured.data_sets(results, printed + beyond)} Accuracy: top-1 on test, mean ± sample "
+            "standard deviation over seeds. FLOPs, BiOps and Params are counted on the built networks (2 x MACs)."
+        ),
+        columns=COLUMNS,
+        rows=[
+            *(_printed_row(row, runs) for row, runs in zip(TABLE2, printed, strict=True)),
+            *(_extra_row(results, runs) for runs in beyond),
+        ],
+        notes=(
+            "Equiv. Ops: FLOPs + BiOps/64, as the paper's caption says; FLOPs + BiOps/32, as its column was computed.",
+            "Fully binarised: ours is read off the modules of the built network; stem and classifier may be float.",
+            "Rows that begin with + are beyond the paper.",
+        ),
+    )
+
+
+def _printed_row(row: Row2, runs: Runs) -> dict[str, Value]:
+    cells: dict[str, Value] = {
+        "slot": SLOT_TITLES[row.slot],
+        "method": row.label,
+        "beyond_paper": False,
+        "printed_approximate": row.flops.startswith("~"),
+        "printed_fully_binarized": row.fully_binarized,
+    }
+    for column in COLUMNS2:
+        number = row.number(column)
+        cells[f"printed_{column}_{'percent' if column == 'top1' else 'm'}"] = number.value
+        cells[f"printed_{column}_text"] = number.text
+    return {**cells, **summary(runs), "note": measured.note(runs)}
+
+
+def _extra_row(results: Results, runs: Runs) -> dict[str, Value]:
+    assert runs.experiment is not None
+    place: dict[str, Value] = {
+        "slot": SLOT_TITLES[runs.experiment.slot],
+        "method": results.label(runs.name),
+        "beyond_paper": True,
+    }
+    return {**place, **summary(runs), "note": measured.note(runs)}
+
+
+def _fully_binarized(row: Row) -> str:
+    if row["fully_binarized"] is None:
+        return EMPTY
+    return "yes" if row["fully_binarized"] else str(row["float_parts"] or "no")
+
+
+COLUMNS = (
+    Column("slot", "Paper's data", align="l"),
+    Column("method", "Method", lambda row: ("+ " if row["beyond_paper"] else "") + str(row["method"]), align="l"),
+    Column("experiment"),
+    Column("beyond_paper"),
+    Column("printed_flops_m", "FLOPs, paper", measured.printed("flops")),
+    *measured.count("flops", "FLOPs, ours"),
+    Column("printed_biops_m", "BiOps, paper", measured.printed("biops")),
+    *measured.count("biops", "BiOps, ours"),
+    Column("printed_equivalent_ops_m", "Equiv. Ops, paper", measured.printed("equivalent_ops")),
+    *measured.count("equivalent_ops_64", "ours, 1/64"),
+    *measured.count("equivalent_ops_32", "ours, 1/32"),
+    Column("printed_params_m", "Params, paper", measured.printed("params")),
+    *measured.count("params", "Params, ours"),
+    Column("printed_approximate"),
+    Column("printed_fully_binarized", "Fully binarised, paper", align="l"),
+    Column("fully_binarized", "ours", _fully_binarized, align="l"),
+    Column("float_parts"),
+    Column("printed_top1_percent", "Acc. [%], paper", measured.printed("top1", "")),
+    *measured.top1_columns("Acc. [%], ours"),
+    *measured.PLACE,
+    measured.NOTE,
+)

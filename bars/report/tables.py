@@ -1,0 +1,34 @@
+"""Writing a table by name; each table is a module of its own, so that an edit of one leaves the others alone."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bars.errors import GridError
+from bars.report.inputs import TABLES
+from bars.report.results import Results
+
+if TYPE_CHECKING:
+    from bars.pipeline.load import Params
+    from bars.report.tabular import Table
+
+
+def write_table(
+    name: str, params: Params, scale: str | None, results_dir: str | Path, out_dir: str | Path
+) -> list[Path]:
+    """Write table1, table2 (csv, md, tex), claims or audit (csv, md) into ``out_dir``; returns the files.
+
+    Raises GridError for another name, RecordError where a result is bad or nothing was run.
+    """
+    kinds = ("csv", "md", "tex") if name.startswith("table") else ("csv", "md")
+    return make_table(name, params, scale, results_dir).write(Path(out_dir), kinds)
+
+
+def make_table(name: str, params: Params, scale: str | None, results_dir: str | Path) -> Table:
+    """The table in memory."""
+    if name not in TABLES:
+        raise GridError("no such table", got=name, allowed=", ".join(TABLES))
+    made: Table = importlib.import_module(f"bars.report.{name}").table(Results(params, scale, Path(results_dir)))
+    return made
