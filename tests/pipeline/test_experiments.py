@@ -14,8 +14,7 @@ from bars.pipeline import params as models
 from bars.pipeline.experiments import Grid, num_classes
 from bars.pipeline.load import load_params
 from bars.space import Genotype, SearchSpace
-
-from .conftest import DELETE
+from tests.grids import DELETE
 
 MakeGrid = Callable[..., Grid]
 ROOT = Path(__file__).resolve().parents[2]
