@@ -1,0 +1,233 @@
+"""The whole chain on a few dozen images: files in, files out, and what happens when it is cut short."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from bars.cli import main
+from bars.commands import procedures
+from bars.commands.progress import EpochProgress
+from bars.cost import genotype_cost
+from bars.pipeline import paths
+from bars.pipeline import records as rec
+from bars.pipeline.experiments import Grid
+from bars.pipeline.files import sha256_file
+from bars.pipeline.load import load_params
+from bars.pipeline.provenance import stale, verify_chain
+from bars.space import Genotype, SearchSpace
+from tests.grids import TREE, edited
+
+pytestmark = pytest.mark.xdist_group("chain")
+SEED = 3
+
+
+def call(*words: str) -> tuple[int, str]:
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
+        status = main(words)
+    return status, err.getvalue()
+
+
+def stage(words: str, **options: str) -> None:
+    status, err = call(*words.split(), "--seed", str(SEED), *(f"--{k}={v}" for k, v in options.items()))
+    assert status == 0, err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the tiny params file, the data split and a finished run of experiment a."""
+    folder = tmp_path_factory.mktemp("chain")
+    space = SearchSpace(2, 1, 2, (0.5, 1.0), ("binary_conv_3x3", "shortcut", "none"), "stage")
+    edges = [{"source": s, "target": t, "primitive": "binary_conv_3x3"} for s, t in space.edges]
+    mine = {"stages": [{"depth": 1, "width": 0.5}] * 2, "cells": {name: edges for name in space.all_types}}
+    edits = {"experiments/ablations/mine": {"slot": "cifar10", "genotype": mine}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, edits), sort_keys=False))
+    with contextlib.chdir(folder):
+        assert call("data", "cifar10")[0] == 0
+        for name in paths.STAGES:
+            stage(f"{name} a")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def grid(folder: Path) -> Grid:
+    return Grid(load_params(folder / "params.yaml"))
+
+
+def made(grid: Grid, name: str, stage_name: str, file: str) -> Path:
+    return Path("results") / grid[name].file(stage_name, file, SEED)
+
+
+def metrics(grid: Grid, name: str) -> rec.Metrics:
+    return rec.read_metrics(made(grid, name, "evaluate", "metrics.json"))
+
+
+def test_every_declared_file_is_there_and_chains(folder: Path, grid: Grid) -> None:
+    a = grid["a"]
+    for name in a.stages:
+        found = sorted(p.name for p in (folder / "results" / a.dir(name, SEED)).iterdir())
+        assert found == sorted([*paths.OUTPUTS[name], paths.PROVENANCE])
+        assert stale(a, name, SEED, folder / "results") is None
+    assert len(verify_chain(made(grid, "a", "evaluate", "metrics.json").absolute())) == 10
+    assert not list(Path(".bars/checkpoints").iterdir())
+    assert not list(Path("results").rglob("*.tmp-*"))
+
+
+def test_the_records_agree_with_each_other(grid: Grid) -> None:
+    a = grid["a"]
+    result = metrics(grid, "a")
+    genotype = rec.read_genotype(made(grid, "a", "derive", "genotype.json"), SearchSpace.from_params(a.space))
+    assert (result.experiment, result.seed, result.scale, result.slot, result.dataset) == (
+        "a",
+        SEED,
+        "tiny",
+        "cifar10",
+        "digits",
+    )
+    assert result.n_examples == 40
+    assert result.genotype_sha256 == genotype.sha256
+    cost = genotype_cost(a.space, genotype, 8, 10)
+    assert (result.flops, result.biops, result.params) == tuple(cost)
+    assert result.fully_binarized
+    assert result.search_status == "completed"
+    chosen = [c for c in rec.read_candidates(made(grid, "a", "derive", "candidates.csv")) if c.chosen]
+    assert [c.genotype_sha256 for c in chosen] == [genotype.sha256]
+    assert Genotype.from_json(chosen[0].genotype) == genotype
+    assert chosen[0].biops == result.biops
+    epochs = rec.read_search_epochs(made(grid, "a", "search", "epochs.csv"))
+    assert [e.epoch for e in epochs] == [1, 2, 3]
+    assert set(epochs[0].shares) == set(a.space.primitives)
+    alphas = rec.read_alphas(made(grid, "a", "search", "alphas.parquet"))
+    assert {row.epoch for row in alphas} == {0, 1, 2, 3}
+    assert rec.read_distribution(made(grid, "a", "search", "distribution.json")).epochs == 3
+    assert len(rec.read_retrain_epochs(made(grid, "a", "retrain", "epochs.csv"))) == 2
+
+
+def test_weights_load_without_executing_anything(grid: Grid) -> None:
+    for name, file, kind in (
+        ("search", "supernet.pt", "bars-supernet/1"),
+        ("retrain", "checkpoint.pt", "bars-checkpoint/1"),
+    ):
+        content = torch.load(made(grid, "a", name, file), weights_only=True)
+        assert content["format"] == kind
+        assert content["state"]
+
+
+@pytest.mark.parametrize("name", ["a-argmax", "a-random", "a-x2", "mine", "r18"])
+def test_every_kind_of_experiment_runs(grid: Grid, name: str) -> None:
+    for stage_name in grid[name].stages:
+        stage(f"{stage_name} {name}")
+    result = metrics(grid, name)
+    verify_chain(made(grid, name, "evaluate", "metrics.json").absolute())
+    assert result.search_status == ("completed" if name in ("a-argmax", "a-x2") else None)
+    if name == "r18":
+        assert result.genotype_sha256 is None
+        return
+    genotype = rec.read_genotype(made(grid, name, "derive", "genotype.json"))
+    assert result.biops == genotype_cost(grid[name].space, genotype, 8, 10).biops
+    if name == "a-random":
+        assert 0.9 * grid[name].budget_biops <= result.biops <= grid[name].budget_biops  # type: ignore[operator]
+    if name == "a-x2":
+        assert genotype.sha256 == metrics(grid, "a").genotype_sha256
+    if name == "mine":
+        assert grid[name].genotype == genotype.to_json()
+    if name == "a-argmax":
+        rows = rec.read_candidates(made(grid, name, "derive", "candidates.csv"))
+        assert [r.argmax for r in rows if r.chosen] == [True]
+
+
+@pytest.mark.parametrize("name", ["search", "retrain"])
+def test_a_stage_cut_short_continues_to_the_same_bytes(
+    grid: Grid, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = {file: made(grid, "a", name, file).read_bytes() for file in paths.OUTPUTS[name]}
+    seen: list[int] = []
+    whole = EpochProgress.epoch
+
+    def interrupt(self: EpochProgress, stage: str, epoch: int, epochs: int, values: Any) -> None:
+        seen.append(epoch)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        whole(self, stage, epoch, epochs, values)
+
+    monkeypatch.setattr(EpochProgress, "epoch", interrupt)
+    words = (name, "a", "--seed", str(SEED))
+    assert call(*words)[0] == 130
+    assert {f: made(grid, "a", name, f).read_bytes() for f in paths.OUTPUTS[name]} == before  # the old folder is whole
+    assert len(list(Path(".bars/checkpoints").iterdir())) == 1
+    assert call(*words)[0] == 0
+    assert seen == list(range(1, len(seen) + 1))  # no epoch was run twice
+    assert {f: made(grid, "a", name, f).read_bytes() for f in paths.OUTPUTS[name]} == before
+    assert not list(Path(".bars/checkpoints").iterdir())
+
+
+def test_a_damaged_checkpoint_is_named(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EpochProgress, "epoch", stop)
+    assert call("retrain", "a", "--seed", str(SEED))[0] == 130
+    (file,) = Path(".bars/checkpoints").glob("*/state.pt")
+    file.write_bytes(file.read_bytes()[:1000])
+    status, err = call("retrain", "a", "--seed", str(SEED))
+    assert status == 2
+    assert "state.pt" in err
+    file.unlink()
+    file.parent.rmdir()
+
+
+def test_an_edited_input_is_refused(grid: Grid) -> None:
+    path = made(grid, "a", "derive", "genotype.json")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"depth": 1', b'"depth": 0'))
+    try:
+        status, err = call("retrain", "a", "--seed", str(SEED))
+        assert status == 2
+        assert "does not chain" in err
+        assert "genotype.json" in err
+    finally:
+        path.write_bytes(whole)
+
+
+def test_only_evaluate_opens_test_images(grid: Grid, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: list[str] = []
+    real = procedures.open_part
+
+    def spy(params: Any, split: Any, part: Any) -> Any:
+        opened.append(part)
+        return real(params, split, part)
+
+    monkeypatch.setattr(procedures, "open_part", spy)
+    parts = {"search": ["train", "valid"], "derive": ["valid"], "retrain": ["train+valid"], "evaluate": ["test"]}
+    for name, expected in parts.items():
+        opened.clear()
+        stage(f"{name} a")
+        assert opened == expected
+
+
+def test_the_same_run_gives_the_same_bytes(grid: Grid) -> None:
+    before = {n: sha256_file(made(grid, "a", s, n)) for s in paths.STAGES for n in paths.OUTPUTS[s]}
+    assert call("data", "cifar10", "--results", "again")[0] == 0
+    for name in paths.STAGES:
+        stage(f"{name} a", results="again")
+    again = Path("again")
+    after = {n: sha256_file(again / grid["a"].file(s, n, SEED)) for s in paths.STAGES for n in paths.OUTPUTS[s]}
+    assert after == before
+
+
+def test_cost_of_a_derived_network(grid: Grid) -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["cost", "a", "--seed", str(SEED), "--json"]) == 0
+    answer = json.loads(out.getvalue())
+    assert answer["biops"] == metrics(grid, "a").biops
+    assert answer["genotype"] == metrics(grid, "a").genotype_sha256
