@@ -37,7 +37,7 @@ for artifact in (*TABLES, *FIGURES):
 
 rule metrics:
     input:
-        runs=evaluated(*GROUPS),
+        runs=evaluated(),
         script=local(beside("workflow/scripts/metrics.py")),
     output:
         f"{RESULTS}/metrics.json",

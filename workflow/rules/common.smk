@@ -150,14 +150,21 @@ def stage_params(stage):
     return lambda wildcards: canonical(experiment_of(wildcards).stage_params(stage))
 
 
-def evaluated(*groups):
-    """metrics.json of every run of these groups at the active scale."""
+def group_outputs(group):
+    """All files of a group's runs, so that a lost one is made again also where the end of its chain is there."""
     return [
-        f"{RESULTS}/{experiment.file('evaluate', 'metrics.json', seed)}"
+        f"{RESULTS}/{path}"
         for experiment in RUNNABLE
-        if experiment.group in groups
+        if experiment.group == group
         for seed in experiment.seeds
+        for stage in experiment.stages
+        for path in experiment.outputs(stage, seed)
     ]
+
+
+def evaluated():
+    """metrics.json of every run of the active scale."""
+    return [f"{RESULTS}/{e.file('evaluate', 'metrics.json', seed)}" for e in RUNNABLE for seed in e.seeds]
 
 
 # ------------------------------------------------------------------------------------------------ tables and figures
@@ -170,8 +177,12 @@ def artifact_outputs(name):
 
 
 def artifact_code(name):
-    """Source files of a table or figure."""
-    return code("bars.report")
+    """Source files of a table or figure, and the data files of the report that they name."""
+    home = "bars.report.figures" if name in FIGURES else "bars.report"
+    files = code(f"{home}.{name}", home if name in FIGURES else f"{home}.tables")
+    sources = "".join(Path(path).read_text() for path in files)
+    data = sorted(path for path in Path(beside("bars/report/data")).iterdir() if path.name in sources)
+    return [*files, *(local(str(path)) for path in data)]
 
 
 def artifact_params(name):

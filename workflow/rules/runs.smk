@@ -64,24 +64,24 @@ localrules:
 
 rule datasets:
     input:
-        [f"{RESULTS}/{paths.split_path(SCALE, name)}" for name in GRID.datasets],
+        expand(rules.data.output, dataset=list(GRID.datasets)),
 
 
 rule searched:
     input:
-        evaluated("searched"),
+        group_outputs("searched"),
 
 
 rule ablations:
     input:
-        evaluated("ablations"),
+        group_outputs("ablations"),
 
 
 rule widened:
     input:
-        evaluated("widened"),
+        group_outputs("widened"),
 
 
 rule baselines:
     input:
-        evaluated("baselines"),
+        group_outputs("baselines"),

@@ -75,7 +75,7 @@ def applies(marker: Marker | None, extra: str) -> bool:
 
 def pin(name: str, version: str) -> str:
     public = version.split("+")[0]
-    return f'{name}=={public}' + ('; sys_platform == "linux"' if name.startswith(LINUX_ONLY) else "")
+    return f"{name}=={public}" + ('; sys_platform == "linux"' if name.startswith(LINUX_ONLY) else "")
 
 
 def main() -> None:
