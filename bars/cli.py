@@ -73,23 +73,19 @@ def _stage(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from bars.pipeline.load import load_params
+    from bars.commands.artifact import write_artifact
     from bars.report.tables import write_table
 
-    for path in write_table(args.name, load_params(args.params), args.scale, args.results, args.out or args.results):
-        print(path)
-    return 0
+    out = args.out or args.results
+    return write_artifact(write_table, args.name, args.params, args.scale, args.results, out)
 
 
 def _figure(args: argparse.Namespace) -> int:
-    from bars.pipeline.load import load_params
+    from bars.commands.artifact import write_artifact
     from bars.report.figures import write_figure
 
-    for path in write_figure(
-        args.name, load_params(args.params), args.scale, args.results, args.out or Path("figures")
-    ):
-        print(path)
-    return 0
+    out = args.out or Path("figures")
+    return write_artifact(write_figure, args.name, args.params, args.scale, args.results, out)
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -71,8 +71,6 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     ],
 )
 def test_bad_input_is_one_message_and_status_2(bars: Bars, words: str, edits: dict[str, Any], said: str) -> None:
-    if words.startswith("figure"):
-        pytest.importorskip("bars.report.figures")
     status, out, err = bars(*words.split(), edits=edits)
     assert status == 2, err
     assert said in err

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ def verify_chain(metrics: str | Path, results: str | Path | None = None) -> list
     return list(checked)
 
 
-def verify_inputs(results: Path, inputs: Mapping[str, str]) -> list[str]:
+def verify_inputs(results: Path, inputs: Iterable[str]) -> list[str]:
     """The same walk, from the input files of a stage that is about to run."""
     checked: dict[str, str] = {}
     for name in inputs:

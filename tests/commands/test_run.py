@@ -231,3 +231,20 @@ def test_cost_of_a_derived_network(grid: Grid) -> None:
     answer = json.loads(out.getvalue())
     assert answer["biops"] == metrics(grid, "a").biops
     assert answer["genotype"] == metrics(grid, "a").genotype_sha256
+
+
+def test_tables_refuse_results_that_do_not_chain(grid: Grid) -> None:
+    status, err = call("table", "table2")
+    assert status == 0, err
+    written = Path("results/table2.csv").read_bytes()
+    path = made(grid, "a", "search", "supernet.pt")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"x")
+    try:
+        status, err = call("table", "table2")
+    finally:
+        path.write_bytes(whole)
+    assert status == 2
+    assert "supernet.pt" in err
+    assert "does not chain" in err
+    assert Path("results/table2.csv").read_bytes() == written
