@@ -17,7 +17,7 @@ from bars.pipeline.params import ClaimsParams
 from bars.report import stats, text
 from bars.report.evidence import Evidence, Measured, NotMeasured, mean_entropy, mean_largest, mean_shortcut
 from bars.report.failure import failure
-from bars.report.inputs import BARS, COLLAPSED, FAILED, FULL, STABILISED
+from bars.report.inputs import BARS, COLLAPSED, FAILED, FULL, RANDOM, STABILISED
 from bars.report.paper import TABLE2, TEXT, row1, row2
 from bars.report.results import Results
 from bars.report.stats import Interval
@@ -567,6 +567,14 @@ def _claims() -> Iterator[Claim]:
         fp,
         binary,
         round(with_fp - without_fp, 6),
+    )
+    yield _gain(
+        "better-than-random",
+        "the search finds better architectures than chance does within its budget",
+        "Sec. 1, contributions (implied)",
+        FULL,
+        RANDOM,
+        printed=EMPTY,
     )
     yield _gain(
         "width-helps",

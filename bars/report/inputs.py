@@ -13,6 +13,7 @@ ALPHAS, EPOCHS = "search/alphas.parquet", "search/epochs.csv"
 
 BARS = ("bars-a", "bars-b", "bars-c")
 FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-search", "failed-search-stabilised"
+RANDOM = "random-architecture"
 TABLES = ("table1", "table2", "claims", "audit")
 FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6")
 
@@ -72,14 +73,6 @@ def parameters(name: str, grid: Grid) -> dict[str, Any]:
     }
 
 
-def modules(name: str) -> tuple[str, ...]:
-    """Modules whose import closure is the code behind a table or figure (each is imported by its name at run time)."""
-    if name in FIGURES:
-        return ("bars.report.figures", f"bars.report.figures.{name}")
-    return ("bars.report.tables", f"bars.report.{name}")
-
-
-DATA_FILES = {"audit": ("bars/report/data/counts.csv",)}  # code inputs that no import shows
 _BLOCKS = {
     "table1": ("space",),
     "fig2": ("space", "search_data", "search", "derive", "retrain"),
@@ -129,11 +122,13 @@ def _fig6(grid: Grid) -> _Wanted:
 
 
 def _claims(grid: Grid) -> _Wanted:
-    yield from _table2(grid)
-    for name, _ in _table1(grid):
-        yield name, (METRICS, GENOTYPE)
+    cifar = [row.experiment for row in TABLE2 if row.slot == "cifar10"]
+    imagenet = ["bars-d", "bars-e", "imagenet-resnet18-xnor", "imagenet-resnet18-xnor-fp"]
+    ablations = [row.experiment for row in TABLE1]
+    for name in (*cifar, *imagenet, *ablations, COLLAPSED, FAILED, STABILISED, RANDOM):
+        yield name, (METRICS,)
     yield from _fig3(grid)
-    for name in (*BARS, STABILISED):
+    for name in (*BARS, FAILED, STABILISED, "without-gumbel-softmax"):
         yield name, (GENOTYPE,)
     for name in (FULL, COLLAPSED, "normal-reduction-cell"):
         yield name, (ALPHAS,)

@@ -138,7 +138,7 @@ TABLE2: tuple[Row2, ...] = (
     Row2("nin-xnor", "cifar10", "NiN", "XNOR", "~27", "~400", "41.5", "-", "yes", "86.28"),
     Row2("resnet18-cbcn", "cifar10", "ResNet-18", "CBCN", "~27", "~1000", "58.2", "-", _FP, "91.9"),
     Row2("resnet18-irnet", "cifar10", "ResNet-18", "IRNet", "~27", "~1000", "58.2", "-", _FP, "91.5"),
-    Row2("bnas-xnor", "cifar10", "BNAS", "XNOR", "175", "1393", "218.53", "5.57", _CELL, "92.7"),
+    Row2("bnas", "cifar10", "BNAS", "XNOR", "175", "1393", "218.53", "5.57", _CELL, "92.7"),
     Row2("bars-a", "cifar10", "BARS-A", "", "2", "1027", "34.1", "2.77", "yes", "91.25"),
     Row2("bars-b", "cifar10", "BARS-B", "", "2", "2096", "67.5", "6.07", "yes", "92.98"),
     Row2("bars-c", "cifar10", "BARS-C", "", "3", "3747", "119.5", "10.76", "yes", "93.43"),
@@ -148,7 +148,7 @@ TABLE2: tuple[Row2, ...] = (
     Row2("imagenet-bidensenet-xnor", "imagenet", "BiDenseNet", "XNOR", "-", "-", "-", "13.56", _FP, "52.7"),
     Row2("imagenet-resnet18-bireal", "imagenet", "ResNet-18", "Bireal", "~160", "~4000", "285.0", "-", _FP, "56.4"),
     Row2("imagenet-resnet18-pcnn", "imagenet", "ResNet-18", "PCNN", "~160", "~4000", "285.0", "-", _FP, "57.3"),
-    Row2("imagenet-bnas-xnor", "imagenet", "BNAS", "XNOR", "195", "6274", "391.1", "28.41", _CELL, "57.6"),
+    Row2("imagenet-bnas", "imagenet", "BNAS", "XNOR", "195", "6274", "391.1", "28.41", _CELL, "57.6"),
     Row2("bars-d", "imagenet", "BARS-D", "", "129", "1499", "122.8", "9.46", "yes", "52.5"),
     Row2("bars-e", "imagenet", "BARS-E", "", "194", "2526", "275.9", "14.04", "yes", "56.1"),
 )

@@ -29,12 +29,13 @@ TOP1 = {
     "failed-search-stabilised": 0.92,
     "compact": 0.87, "compact-x1.25": 0.885, "compact-x1.5": 0.90, "compact-x2": 0.915,
     "resnet18-xnor": 0.89, "resnet18-bireal": 0.895, "resnet34-xnor": 0.905, "wrn40-xnor": 0.91, "nin-xnor": 0.85,
-    "resnet18-cbcn": 0.90, "resnet18-irnet": 0.902, "bnas-xnor": 0.92, "resnet18-react": 0.918,
+    "resnet18-cbcn": 0.90, "resnet18-irnet": 0.902, "bnas": 0.92, "resnet18-react": 0.918,
+    "random-architecture": 0.915,
     "imagenet-resnet18-abc": 0.50, "imagenet-resnet18-xnor": 0.55, "imagenet-resnet18-xnor-fp": 0.61,
     "imagenet-bidensenet-xnor": 0.60, "imagenet-resnet18-bireal": 0.63, "imagenet-resnet18-pcnn": 0.64,
-    "imagenet-bnas-xnor": 0.65,
+    "imagenet-bnas": 0.65,
 }  # fmt: skip
-COUNTS = {"resnet34-xnor": (90_000, 40_000_000, 1_300_000), "bnas-xnor": (900_000, 30_000_000, 700_000)}
+COUNTS = {"resnet34-xnor": (90_000, 40_000_000, 1_300_000), "bnas": (900_000, 30_000_000, 700_000)}
 
 
 def digest(text: str) -> str:
@@ -156,11 +157,11 @@ class Tree:
     def _run(self, experiment: Experiment, seed: int) -> None:
         name = experiment.name
         values: dict[str, Any] = {"top1": TOP1[name] + 0.002 * (seed - 1) + 0.001 * (len(name) % 3 - 1) * (seed % 2)}
-        if experiment.kind == "searched":
+        if experiment.kind in ("searched", "random"):
             genotype = self.genotype(name, seed, chooser(name, seed), depth_of(name), widths_of(experiment))
             classes = num_classes(experiment.data) or 10
             values["counts"] = genotype_cost(experiment.space, genotype, experiment.data.image_size, classes)
-            if "search" in experiment.stages:
+            if "search" in experiment.stages:  # not random draws, nor a search taken over
                 collapses = name in ("collapsed-search", "failed-search", "without-gumbel-softmax")
                 primitives = experiment.space.primitives
                 self.alphas(name, seed, lambda share, edge: probs(primitives, share, edge + 7 * seed, collapses))

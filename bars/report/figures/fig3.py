@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bars.pipeline.experiments import Experiment
 from bars.report import measured
 from bars.report.figures import style
 from bars.report.inputs import BARS
@@ -24,12 +25,18 @@ def _many(results: Results) -> list[Runs]:
     return [results.runs(name) for name in names]
 
 
+def _factor(results: Results, experiment: Experiment) -> float:
+    """Width of a widened network relative to the compact one that it was made from."""
+    source = results.experiment(experiment.genotype_from or "")
+    return experiment.width_multiplier / source.width_multiplier if source else 1.0
+
+
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per run, one per mean over seeds, one per printed value."""
     many = _many(results)
     measured.refuse_empty(results, many, "fig3")
     check_one_split(many)
-    rows = [row for runs in many if runs.metrics for row in _rows(runs)]
+    rows = [row for runs in many if runs.metrics for row in _rows(results, runs)]
     for name in BARS:
         printed = row2(name)
         equivalent = printed.equivalent(64)
@@ -52,13 +59,13 @@ def data(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows(runs: Runs) -> list[dict[str, Any]]:
+def _rows(results: Results, runs: Runs) -> list[dict[str, Any]]:
     assert runs.experiment is not None
     searched = runs.name in BARS
     about = {
         "series": SEARCHED if searched else WIDENED,
         "experiment": runs.name,
-        "point": runs.name[-1].upper() if searched else f"×{runs.experiment.width_multiplier:g}",
+        "point": runs.name[-1].upper() if searched else f"×{_factor(results, runs.experiment):g}",
         "scale": runs.scale,
         "data_set": runs.dataset,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from bars.report.paper import TABLE2, Row2
 from bars.report.results import Results, Runs, check_one_split, summary
 
 SLOT = "cifar10"
-MARKERS = ("o", "s", "^", "v", "P", "X", "D", "<", ">", "p", "h", "d")
+MARKERS = ("o", "s", "^", "v", "P", "X", "D", "<", ">", "p", "h", "d", "*", "8", "H")
 COLOURS = (1, 2, 3, 4, 5, 9, 6)  # neither BARS's blue, nor the gray of printed values, nor a yellow that vanishes
 COSTS = ("flops", "biops", "params", "equivalent_ops_64")
 
@@ -142,6 +143,7 @@ def handles(rows: Sequence[dict[str, Any]]) -> list[Line2D]:
         measured_here = any(row["source"] == "measured" for row in group)
         label = ("+ " if group[0]["series"] == "beyond the paper" else "") + str(group[0]["method"])
         marker, colour = looks[experiment]
+        label = textwrap.fill(label, 24, subsequent_indent="   ")
         entries.append(_handle(label, marker, colour if measured_here else None))
     entries.append(_handle("as printed in the paper", "o", None, line=(0, (4, 2))))
     return entries

@@ -1,0 +1,286 @@
+"""Each verdict of a claim, reached by data made for it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bars.pipeline.params import ClaimsParams
+from bars.report import claims
+from bars.report.claims import (
+    CLAIMS,
+    NOISE,
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    SUPPORTED,
+    at_least,
+    at_most,
+    gains,
+    pareto_gaps,
+)
+from bars.report.stats import Interval
+from bars.report.tables import write_table
+from bars.space import SHORTCUT
+
+CONV3, CONV5 = "binary_conv_3x3", "binary_conv_5x5"
+PARAMS = ClaimsParams()
+
+
+def judged(tree: Any, id: str) -> Any:
+    evidence = claims.Evidence(tree.results)
+    return next(claim for claim in CLAIMS if claim.id == id).row(evidence)
+
+
+# ------------------------------------------------------------------------------------------------------ rules
+@pytest.mark.parametrize(
+    ("low", "high", "claimed", "verdict"),
+    [
+        (0.5, 1.6, 1.5, SUPPORTED),
+        (0.5, 1.4, 1.5, NOT_SUPPORTED),  # a gain, but surely smaller than claimed
+        (-0.1, 2.0, 1.5, NOISE),
+        (-2.0, -0.1, 1.5, NOT_SUPPORTED),
+        (0.1, 0.2, 0.0, SUPPORTED),
+        (0.0, 0.0, 0.0, NOISE),
+    ],
+)
+def test_gains(low: float, high: float, claimed: float, verdict: str) -> None:
+    assert gains(claimed)(Interval((low + high) / 2, low, high, 3), PARAMS)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.5, 0.73, SUPPORTED), (0.74, 0.9, NOT_SUPPORTED), (0.7, 0.8, NOISE)]
+)
+def test_shares_have_a_tolerance(low: float, high: float, verdict: str) -> None:
+    assert at_most(2 / 3)(Interval((low + high) / 2, low, high, 3), PARAMS)[0] == verdict
+    assert at_most(2 / 3, tolerant=False)(Interval(0.7, 0.7, 0.7, 3), PARAMS)[0] == NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.9, 0.99, SUPPORTED), (0.5, 0.8, NOT_SUPPORTED), (0.8, 0.95, NOISE)]
+)
+def test_least_values(low: float, high: float, verdict: str) -> None:
+    assert at_least(0.9)(Interval((low + high) / 2, low, high, 3), PARAMS)[0] == verdict
+
+
+def test_one_run_alone_proves_nothing() -> None:
+    assert gains()(Interval(5.0, None, None, 1), PARAMS)[0] == NOISE
+
+
+# ------------------------------------------------------------------------------------------------------ accuracy claims
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ([0.92, 0.93, 0.94], [0.90, 0.91, 0.92], SUPPORTED),  # 2 points each
+        ([0.911, 0.921, 0.931], [0.90, 0.91, 0.92], NOT_SUPPORTED),  # 1.1 points each: less than the 1.5 claimed
+        ([0.90, 0.91, 0.92], [0.92, 0.93, 0.94], NOT_SUPPORTED),
+        ([0.92, 0.90, 0.94], [0.90, 0.92, 0.91], NOISE),
+    ],
+)
+def test_the_cifar_gain(tree: Any, ours: list[float], theirs: list[float], verdict: str) -> None:
+    tree.top1("bars-b", ours)
+    tree.top1("resnet34-xnor", theirs)
+    row = judged(tree, "cifar-gain")
+    assert row["verdict"] == verdict
+    assert row["value"] == pytest.approx(100 * (sum(ours) - sum(theirs)) / 3)
+    assert (row["n"], row["paired"], row["scale"], row["data_set"]) == (3, True, "tiny", "digits")
+    assert row["printed"] == "+1.49 points"
+
+
+def test_the_interval_is_students(tree: Any) -> None:
+    tree.top1("bars-b", [0.92, 0.93, 0.96])
+    tree.top1("resnet34-xnor", [0.90, 0.90, 0.90])
+    row = judged(tree, "cifar-gain")
+    half = 4.30265 * (13 / 3) ** 0.5 / 3**0.5  # gains 2, 3, 6: mean 11/3, variance 13/3
+    assert (row["low"], row["high"]) == (pytest.approx(11 / 3 - half, abs=1e-3), pytest.approx(11 / 3 + half, abs=1e-3))
+
+
+def test_too_few_seeds_are_not_tested(tree: Any) -> None:
+    tree.top1("bars-b", [0.99])
+    tree.top1("resnet34-xnor", [0.5])
+    row = judged(tree, "cifar-gain")
+    assert row["verdict"] == NOT_TESTED
+    assert "1 of the 2 seeds needed" in row["why"]
+    assert "bars-b: incomplete: no result of seeds 1, 2" in row["why"]
+    assert row["value"] == pytest.approx(49.0)
+
+
+def test_missing_runs_and_untestable_claims_say_why(tree: Any) -> None:
+    assert judged(tree, "cifar-gain")["why"] == "bars-b: no result yet (seeds 0, 1, 2)"
+    assert judged(tree, "depthwise")["verdict"] == NOT_TESTED
+    assert all(claim.why_not for claim in CLAIMS if claim.measure is None)
+
+
+def test_shares_of_counts(tree: Any) -> None:
+    for seed in range(3):
+        tree.metrics("bars-b", seed, counts=(10, 700, 30))
+        tree.metrics("resnet34-xnor", seed, counts=(200, 1000, 100))
+    assert judged(tree, "cifar-biops")["verdict"] == SUPPORTED  # 0.70 <= 2/3 * 1.1
+    assert judged(tree, "cifar-flops")["verdict"] == SUPPORTED
+    row = judged(tree, "cifar-params")
+    assert (row["verdict"], row["value"], row["printed"]) == (NOT_SUPPORTED, pytest.approx(0.3), "0.28")
+
+
+def test_every_baseline_must_be_beaten_by_a_cheaper_network(tree: Any) -> None:
+    for seed in range(3):
+        tree.metrics("bars-a", seed, top1=0.90 + 0.001 * seed, counts=(0, 640, 1))
+        tree.metrics("resnet18-xnor", seed, top1=0.85 + 0.001 * seed, counts=(0, 6400, 1))
+    row = judged(tree, "cifar-all-baselines")
+    assert (row["verdict"], row["why"]) == (SUPPORTED, "beaten: resnet18-xnor")
+    for seed, top1 in enumerate((0.89, 0.91, 0.90)):
+        tree.metrics("nin-xnor", seed, top1=top1, counts=(0, 6400, 1))
+    row = judged(tree, "cifar-all-baselines")
+    assert (row["verdict"], row["why"]) == (NOISE, "beaten: resnet18-xnor; within noise: nin-xnor")
+    tree.top1("wrn40-xnor", [0.5] * 3, counts=(0, 64, 1))  # worse, but no BARS network is cheaper
+    row = judged(tree, "cifar-all-baselines")
+    assert row["verdict"] == NOT_SUPPORTED
+    assert row["why"].endswith("not beaten: wrn40-xnor")
+    assert (row["value"], row["low"], row["high"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
+def test_fully_binarised_is_a_property_of_every_run(tree: Any) -> None:
+    tree.top1("bars-a", [0.9, 0.9, 0.9])
+    assert judged(tree, "fully-binarised")["verdict"] == SUPPORTED
+    tree.metrics("bars-c", 0, fully_binarized=False)
+    row = judged(tree, "fully-binarised")
+    assert (row["verdict"], row["value"]) == (NOISE, 0.75)
+
+
+# ------------------------------------------------------------------------------------------------------ Figure 3
+def test_fronts_are_compared_at_equal_cost() -> None:
+    searched = [(30.0, 93.0), (10.0, 91.0)]
+    assert pareto_gaps(searched, [(20.0, 91.5)]) == [pytest.approx(0.5)]  # the line passes 92 at cost 20
+    assert pareto_gaps(searched, [(5.0, 80.0), (31.0, 80.0)]) == []
+    assert pareto_gaps(searched, [(10.0, 90.0), (30.0, 94.0)]) == [pytest.approx(1.0), pytest.approx(-1.0)]
+
+
+def test_the_capacity_search_claim(tree: Any) -> None:
+    points = {
+        "bars-a": 1,
+        "bars-b": 2,
+        "bars-c": 4,
+        "compact": 1,
+        "compact-x1.25": 2,
+        "compact-x1.5": 3,
+        "compact-x2": 9,
+    }
+    for seed in range(3):
+        for name, cost in points.items():
+            top1 = 0.80 + 0.01 * cost + 0.001 * seed - (0.02 if name.startswith("compact") else 0.0)
+            tree.metrics(name, seed, top1=top1, counts=(0, 64 * cost, 1))
+    row = judged(tree, "capacity-search")
+    assert (row["verdict"], row["value"], row["n"]) == (SUPPORTED, pytest.approx(2.0), 3)
+
+
+# ------------------------------------------------------------------------------------------------------ the search
+@pytest.mark.parametrize(("failed", "verdict"), [(3, SUPPORTED), (1, NOISE), (0, NOT_SUPPORTED)])
+def test_the_search_without_gumbel_softmax(tree: Any, failed: int, verdict: str) -> None:
+    for seed in range(3):
+        tree.metrics("without-gumbel-softmax", seed, search_status="diverged" if seed < failed else "completed")
+    row = judged(tree, "ablation-without-gumbel-softmax")
+    assert row["verdict"] == verdict
+    assert row["value"] == pytest.approx(failed / 3)
+
+
+def write_alphas(tree: Any, name: str, end: float, wobble: float = 0.01) -> None:
+    """The shortcut's probability runs from a third to ``end``; the others share the rest."""
+    for seed in range(3):
+        final = end + wobble * (seed - 1)
+
+        def probs(share: float, edge: int, final: float = final) -> dict[str, float]:
+            shortcut = (1 - share) / 3 + share * final
+            return {CONV3: (1 - shortcut) / 2, SHORTCUT: shortcut, "none": (1 - shortcut) / 2}
+
+        tree.alphas(name, seed, probs)
+
+
+@pytest.mark.parametrize(
+    ("ours", "collapsed", "verdict"), [(0.3, 0.97, SUPPORTED), (0.9, 0.5, NOT_SUPPORTED), (0.5, 0.5, NOISE)]
+)
+def test_collapse_is_seen_in_the_final_shortcut_probability(
+    tree: Any, ours: float, collapsed: float, verdict: str
+) -> None:
+    write_alphas(tree, "bars-b", ours)
+    write_alphas(tree, "collapsed-search", collapsed)
+    row = judged(tree, "collapse-prevented")
+    assert row["value"] == pytest.approx(collapsed - ours)
+    assert row["verdict"] == verdict
+
+
+def test_confidence_is_measured_on_the_last_epoch(tree: Any) -> None:
+    write_alphas(tree, "bars-b", 0.97)
+    row = judged(tree, "one-hot")
+    assert (row["value"], row["verdict"]) == (pytest.approx(0.97), SUPPORTED)
+    assert judged(tree, "late-confidence")["verdict"] == SUPPORTED
+    write_alphas(tree, "bars-b", 0.91)  # three seeds 0.01 apart: 0.91 ± 0.025
+    assert judged(tree, "one-hot")["verdict"] == NOISE
+    write_alphas(tree, "bars-b", 0.5)
+    assert judged(tree, "one-hot")["verdict"] == NOT_SUPPORTED
+
+
+def test_the_derive_gap_is_supernet_minus_chosen_candidate(tree: Any) -> None:
+    for name, derived in (("bars-b", 0.70), ("collapsed-search", 0.50)):
+        for seed in range(3):
+            tree.epochs(name, seed, 0.80 + 0.01 * seed)
+            tree.candidates(name, seed, derived + 0.01 * seed)
+    row = judged(tree, "derive-gap")
+    assert row["value"] == pytest.approx(20.0)  # 30 points lost against 10
+    assert row["verdict"] == SUPPORTED
+
+
+# ------------------------------------------------------------------------------------------------------ cells
+def test_claims_about_cells(tree: Any) -> None:
+    def early_convolutions(cell: str, source: int, target: int) -> str:
+        return CONV3 if cell == "normal-1" else SHORTCUT if cell == "normal-3" and source else CONV3
+
+    for seed in range(3):
+        tree.metrics("bars-b", seed)
+        tree.genotype("bars-b", seed, early_convolutions)
+        tree.genotype("failed-search", seed, lambda *edge: SHORTCUT)
+        tree.metrics("failed-search", seed)
+    assert judged(tree, "cells-not-collapsed")["verdict"] == SUPPORTED
+    assert judged(tree, "failed-cells-collapsed")["verdict"] == SUPPORTED
+    row = judged(tree, "convolutions-early")
+    assert (row["value"], row["verdict"]) == (6.0, SUPPORTED)  # 10 convolutions against 4
+    assert judged(tree, "shortcuts-late")["value"] == 6.0
+    tree.genotype("bars-b", 1, lambda *edge: SHORTCUT)
+    assert judged(tree, "cells-not-collapsed")["verdict"] == NOISE
+    for seed in range(3):
+        tree.genotype("bars-b", seed, lambda cell, *edge: CONV3 if cell == "normal-3" else SHORTCUT)
+    assert judged(tree, "convolutions-early")["verdict"] == NOT_SUPPORTED
+    assert judged(tree, "cells-not-collapsed")["verdict"] == NOT_SUPPORTED
+
+
+def test_kernel_sizes_are_counted_over_all_cells(tree: Any) -> None:
+    for seed in range(3):
+        tree.genotype("failed-search-stabilised", seed, lambda cell, source, target: CONV5 if source else CONV3)
+    row = judged(tree, "bigger-kernels")
+    assert (row["value"], row["verdict"]) == (4.0, SUPPORTED)  # (6 - 4) in two cell types
+
+
+# ------------------------------------------------------------------------------------------------------ the whole table
+def test_claims_are_many_distinct_and_located() -> None:
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) >= 40
+    text = " ".join(claim.where for claim in CLAIMS)
+    assert all(
+        place in text for place in ("Abstract", "Sec. 1", "Sec. 5.1", "Sec. 5.2", "Sec. 5.3", "Sec. 5.4", "caption")
+    )
+
+
+def test_the_written_table_judges_every_claim(whole: Any, tmp_path: Path) -> None:
+    paths = write_table("claims", whole.params, None, whole.folder, tmp_path)
+    assert [path.name for path in paths] == ["claims.csv", "claims.md"]
+    rows = list(csv.DictReader(paths[0].read_text().splitlines()))
+    assert [row["id"] for row in rows] == [claim.id for claim in CLAIMS]
+    assert {row["verdict"] for row in rows} <= set(claims.VERDICTS)
+    assert sum(row["verdict"] == NOT_TESTED for row in rows) == sum(claim.measure is None for claim in CLAIMS)
+    assert all(row["scale"] == "tiny" for row in rows)
+
+
+def test_claims_of_an_empty_tree_are_all_untested(tree: Any, tmp_path: Path) -> None:
+    paths = write_table("claims", tree.params, None, tree.folder, tmp_path)
+    rows = list(csv.DictReader(paths[0].read_text().splitlines()))
+    assert {row["verdict"] for row in rows} == {NOT_TESTED}
+    assert all(row["why"] for row in rows)

@@ -1,0 +1,398 @@
+"""What stands in each figure: its artists, where they are, labels and small print; not only that a file was written."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+
+from bars.errors import RecordError
+from bars.report.figures import style, write_figure
+from bars.report.inputs import FIGURES
+from bars.report.paper import TABLE2, row2
+from bars.report.results import Results
+from bars.space import SHORTCUT
+
+CONV3 = "binary_conv_3x3"
+
+
+Drawn = tuple[Figure, list[dict[str, Any]]]
+_CACHE: dict[tuple[str, Path], Drawn] = {}
+
+
+def drawn(name: str, tree: Any) -> Drawn:
+    """The figure and the rows it was drawn from; those of the complete tree, which nobody edits, are drawn once."""
+    if tree.folder.parent.name.startswith("whole") and (name, tree.folder) in _CACHE:
+        return _CACHE[name, tree.folder]
+    module = importlib.import_module(f"bars.report.figures.{name}")
+    results = Results(tree.params, None, tree.folder)
+    rows = module.data(results)
+    with style.look(tree.params.report.figures):
+        _CACHE[name, tree.folder] = module.draw(rows, results), rows
+    return _CACHE[name, tree.folder]
+
+
+def words(figure: Figure) -> str:
+    """All text of a figure, line breaks as spaces."""
+    return " ".join(
+        text.get_text().replace("\n", " ") for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    )
+
+
+def points(axes: Axes) -> dict[str, tuple[float, float]]:
+    """Label -> (x, y) of every error bar point."""
+    bars = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    return {bar.get_label(): (bar[0].get_xdata()[0], bar[0].get_ydata()[0]) for bar in bars}
+
+
+# ------------------------------------------------------------------------------------------------------ all figures
+@pytest.fixture(scope="module")
+def written(whole_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    from bars.pipeline.load import load_params
+
+    params = load_params(Path(__file__).parent / "params.yaml")
+    folder = tmp_path_factory.mktemp("figures")
+    for name in FIGURES:
+        write_figure(name, params, None, whole_folder, folder)
+    yield folder
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_three_files_without_dates(written: Path, name: str) -> None:
+    pdf, png = (written / f"{name}.pdf").read_bytes(), (written / f"{name}.png").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"CreationDate" not in pdf
+    assert png.startswith(b"\x89PNG")
+    assert b"tEXt" not in png
+    rows = list(csv.DictReader((written / f"{name}.csv").read_text().splitlines()))
+    assert rows
+    assert all(row["scale"] in ("tiny", "the paper's") for row in rows)
+    assert not list(written.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig6"])
+def test_the_same_data_give_the_same_bytes(whole: Any, written: Path, tmp_path: Path, name: str) -> None:
+    for path in write_figure(name, whole.params, None, whole.folder, tmp_path):
+        assert path.read_bytes() == (written / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "fig2"])
+def test_nothing_to_draw_is_an_error_not_an_empty_picture(tree: Any, tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecordError, match="nothing to"):
+        write_figure(name, tree.params, None, tree.folder, tmp_path)
+    assert not list(tmp_path.glob("fig*"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_scale_and_data_set_stand_in_the_figure(whole: Any, name: str) -> None:
+    text = words(drawn(name, whole)[0])
+    assert "cale tiny" in text
+    assert "data set digits" in text
+
+
+def tick_labels(figure: Figure) -> set[int]:
+    """Labels of ticks, which exist beyond the limits of their axis too."""
+    ticks = (
+        t
+        for a in figure.axes
+        for axis in (a.xaxis, a.yaxis)
+        for t in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+    )
+    return {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_cut_off(whole: Any, name: str) -> None:
+    figure, _ = drawn(name, whole)
+    with style.look(whole.params.report.figures):
+        figure.draw_without_rendering()
+        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        ticks = tick_labels(figure)
+        for text in figure.findobj(lambda artist: hasattr(artist, "get_text")):
+            if text.get_visible() and text.get_text().strip() and id(text) not in ticks:
+                box = text.get_window_extent(renderer)
+                assert box.x0 >= -1, text.get_text()
+                assert box.y0 >= -1, text.get_text()
+                assert box.x1 <= figure.bbox.width + 1, text.get_text()
+                assert box.y1 <= figure.bbox.height + 1, text.get_text()
+
+
+# ------------------------------------------------------------------------------------------------------ Figures 1, 4
+def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any) -> None:
+    figure, rows = drawn("fig1", whole)
+    found = points(figure.axes[0])
+    for row in TABLE2:
+        if row.slot != "cifar10":
+            continue
+        runs = whole.results.runs(row.experiment)
+        x = np.mean(list(runs.values("equivalent_ops_64").values())) / 1e6
+        y = 100 * np.mean(list(runs.values("top1").values()))
+        assert found[f"{row.label}, measured"] == (pytest.approx(x), pytest.approx(y))
+        assert found[f"{row.label}, printed"] == (pytest.approx(row.equivalent(64)), row.number("top1").value)
+    assert "ReActNet-18, measured" in found
+    assert "ReActNet-18, printed" not in found
+    assert len(rows) == 11 + 2 + 11
+    assert figure.axes[0].get_xscale() == "log"
+    assert "n = 3" in words(figure)
+
+
+def test_fig1_tells_printed_from_measured_by_open_gray_markers(whole: Any) -> None:
+    figure, _ = drawn("fig1", whole)
+    for bar in figure.axes[0].containers:
+        face = to_hex(bar[0].get_markerfacecolor())
+        if bar.get_label().endswith("printed"):
+            assert (face, to_hex(bar[0].get_markeredgecolor())) == ("#ffffff", style.GRAY)
+        else:
+            assert face not in ("#ffffff", style.GRAY)
+    shapes = {bar.get_label(): bar[0].get_marker() for bar in figure.axes[0].containers}
+    assert shapes["NiN (XNOR), measured"] == shapes["NiN (XNOR), printed"]
+    assert len({marker for label, marker in shapes.items() if label.endswith("measured")}) == 1 + 10
+
+
+def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:
+    tree.top1("bars-b", [0.80, 0.82, 0.87])
+    figure, rows = drawn("fig1", tree)
+    bar = next(c for c in figure.axes[0].containers if c.get_label() == "BARS-B, measured")
+    (segment,) = (s for collection in bar[2] for s in collection.get_segments() if s[0][1] != s[1][1])
+    std = float(np.std([80, 82, 87], ddof=1))
+    assert (segment[0][1], segment[1][1]) == (pytest.approx(83 - std), pytest.approx(83 + std))
+    assert (rows[0]["n"], rows[0]["n_declared"]) == (3, 3)
+
+
+def test_fig1_says_which_runs_are_missing(tree: Any) -> None:
+    tree.top1("bars-b", [0.9, 0.91])
+    text = words(drawn("fig1", tree)[0])
+    assert "bars-b (incomplete: no result of seed 2)" in text
+    assert "nin-xnor" in text
+    assert "no result yet (seeds 0, 1, 2)" in text
+
+
+def test_fig4_has_three_panels_in_the_papers_units(whole: Any) -> None:
+    figure, _ = drawn("fig4", whole)
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "FLOPs (millions)",
+        "BiOps/64 (millions)",
+        "Parameters (millions)",
+    ]
+    runs = whole.results.runs("resnet18-xnor").metrics[0]
+    ours = [points(axes)["ResNet-18 (XNOR), measured"][0] for axes in figure.axes]
+    assert ours == [pytest.approx(runs.flops / 1e6), pytest.approx(runs.biops / 64e6), pytest.approx(runs.params / 1e6)]
+    printed = [points(axes)["ResNet-18 (XNOR), printed"][0] for axes in figure.axes]
+    assert printed == [16.0, pytest.approx(1094 / 64), pytest.approx(11.17)]
+    assert "NiN (XNOR), printed" not in points(figure.axes[2])
+    assert "No parameters are printed of WRN-40 (XNOR), NiN (XNOR)" in words(figure)
+
+
+# ------------------------------------------------------------------------------------------------------ Figure 2
+def test_fig2_draws_the_configuration(whole: Any) -> None:
+    figure, rows = drawn("fig2", whole)
+    text = words(figure)
+    assert text.count("normal 1") == 2  # two cells in each stage
+    assert "stage 1: 4 × 8 channels, 8 × 8" in text
+    assert "stage 3: 4 × 32 channels, 2 × 2" in text
+    for part in (
+        "depth 0, 1, 2",
+        "width 0.25 to 1",
+        "each of 10 edges",
+        "Gumbel-Softmax sampling",
+        "8 samples",
+        "12 epochs",
+    ):
+        assert part in text
+    size = 3**40 * 27 * 64
+    assert next(row["value"] for row in rows if row.get("key") == "space.size") == size
+    assert r"2.1 \times 10^{22}" in text
+
+
+def test_fig2_schedules_are_those_of_the_search(whole: Any) -> None:
+    figure, rows = drawn("fig2", whole)
+    panels = {axes.get_title("left"): axes for axes in figure.axes}
+    temperature = panels["Temperature τ (Eq. 5)"].lines[0]
+    assert list(temperature.get_xdata()) == list(range(1, 13))
+    assert temperature.get_ydata()[0] == pytest.approx(5.0)
+    assert temperature.get_ydata()[-1] == pytest.approx(0.1)
+    entropy = panels["Entropy weight λ (Eq. 6)"].lines[0]
+    assert list(entropy.get_xdata()) == list(range(3, 13))  # after two epochs of warm-up
+    assert (entropy.get_ydata()[0], entropy.get_ydata()[-1]) == (-0.01, 0.01)
+    factor = {row["x"]: row["value"] for row in rows if row["key"] == "capacity_factor"}
+    assert factor[0.5] == 1.0
+    assert factor[max(factor)] == pytest.approx(max(factor))
+
+
+def test_fig2_follows_a_changed_configuration(tmp_path: Path) -> None:
+    from bars.pipeline.load import load_params
+
+    base = Path(__file__).parent / "params.yaml"
+    changed = tmp_path / "params.yaml"
+    changed.write_text(
+        f"include: {base}\n"
+        "defaults: {space: {search_depth: false, cells_per_stage: 3, cell_types: shared}, derive: {method: argmax}}\n"
+    )
+    module = importlib.import_module("bars.report.figures.fig2")
+    params = load_params(changed)
+    results = Results(params, None, tmp_path)
+    with style.look(params.report.figures):
+        text = words(module.draw(module.data(results), results))
+    assert "skip paths" not in text
+    assert len(re.findall(r"\bnormal\b", text)) == 9
+    assert "likeliest choice" in text
+
+
+# ------------------------------------------------------------------------------------------------------ Figure 3
+def test_fig3_has_both_fronts_their_runs_and_the_printed_one(whole: Any) -> None:
+    figure, rows = drawn("fig3", whole)
+    axes = figure.axes[0]
+    fronts = {bar.get_label(): bar[0] for bar in axes.containers}
+    assert set(fronts) == {"searched under a budget", "compact network, widened uniformly"}
+    searched = fronts["searched under a budget"]
+    expected = sorted(
+        (
+            np.mean(list(runs.values("equivalent_ops_64").values())) / 1e6,
+            100 * np.mean(list(runs.values("top1").values())),
+        )
+        for runs in (whole.results.runs(name) for name in ("bars-a", "bars-b", "bars-c"))
+    )
+    assert list(searched.get_xdata()) == pytest.approx([x for x, _ in expected])
+    assert list(searched.get_ydata()) == pytest.approx([y for _, y in expected])
+    assert len(fronts["compact network, widened uniformly"].get_xdata()) == 4
+    printed = next(line for line in axes.lines if line.get_label() == "searched, as printed")
+    assert list(printed.get_ydata()) == [91.25, 92.98, 93.43]
+    assert to_hex(printed.get_markerfacecolor()) == "#ffffff"
+    text = words(figure)
+    assert all(label in text for label in ("×1", "×1.25", "×1.5", "×2"))
+    assert sum(row["source"] == "run" for row in rows) == 7 * 3
+
+
+def test_fig3_marks_the_joint_front_in_its_csv(tree: Any) -> None:
+    for name, cost, top1 in (("bars-a", 1, 0.8), ("bars-b", 2, 0.9), ("compact", 1, 0.7), ("compact-x2", 9, 0.95)):
+        tree.top1(name, [top1] * 3, counts=(0, 64_000 * cost, 1))
+    _, rows = drawn("fig3", tree)
+    front = {row["experiment"]: row["on_joint_front"] for row in rows if row["source"] == "mean"}
+    assert front == {"bars-a": True, "bars-b": True, "compact": False, "compact-x2": True}
+
+
+def test_fig3_draws_what_is_there(tree: Any) -> None:
+    tree.top1("compact", [0.7, 0.7, 0.7])
+    figure, _ = drawn("fig3", tree)
+    assert [bar.get_label() for bar in figure.axes[0].containers] == ["compact network, widened uniformly"]
+    assert "bars-a, bars-b, bars-c" in words(figure)
+
+
+# ------------------------------------------------------------------------------------------------------ Figure 5
+def test_fig5_has_a_line_per_edge_and_the_mean(whole: Any) -> None:
+    figure, _ = drawn("fig5", whole)
+    panels, last = figure.axes[:-1], figure.axes[-1]
+    assert len(panels) == 2 * 3  # two searches, three primitives
+    assert all(len(axes.lines) == 30 * 3 + 2 for axes in panels)  # 3 cell types x 10 edges x 3 seeds, mean, its halo
+    titles = [axes.get_title("center") for axes in panels[:3]]
+    assert titles == ["conv 3×3", "shortcut", "none"]
+    lines = {line.get_label(): line for line in last.lines}
+    logged = [row for rows in whole.results.alphas("bars-b").values() for row in rows if row.kind == "op"]
+    shortcuts = [row for row in logged if row.group.startswith("normal") and row.choice == SHORTCUT]
+    probs = [[row.prob for row in shortcuts if row.epoch == epoch] for epoch in (0, 12)]
+    assert lines["BARS-B"].get_ydata()[0] == pytest.approx(np.mean(probs[0]))
+    assert lines["BARS-B"].get_ydata()[-1] == pytest.approx(np.mean(probs[1]))
+    assert lines["Collapsed search"].get_ydata()[-1] > 0.95
+    assert len(last.findobj(PolyCollection)) == 2  # the spreads over seeds
+    assert "n = 3 of 3 seeds" in words(figure)
+
+
+def test_fig5_shows_one_search_and_says_that_the_other_is_missing(editable: Any) -> None:
+    shutil.rmtree(editable.folder / "tiny/ablations/collapsed-search")
+    figure, _ = drawn("fig5", editable)
+    assert [line.get_label() for line in figure.axes[-1].lines] == ["BARS-B"]
+    assert "collapsed-search: no logged alphas yet" in words(figure)
+
+
+def test_fig5_says_where_a_search_stopped_early(editable: Any) -> None:
+    from bars.pipeline import records
+
+    path = editable.path("collapsed-search", "search", "alphas.parquet", 1)
+    records.write_alphas(path, [row for row in records.read_alphas(path) if row.epoch <= 5])
+    figure, rows = drawn("fig5", editable)
+    assert "stopped early: seed 1 after epoch 5 of 12" in words(figure)
+    counts = {
+        r["epoch"]: r["n"] for r in rows if r["kind"] == "mean shortcut" and r["experiment"] == "collapsed-search"
+    }
+    assert (counts[5], counts[6]) == (3, 2)
+
+
+# ------------------------------------------------------------------------------------------------------ Figure 6
+def cells_of(figure: Figure) -> dict[str, Axes]:
+    return {axes.get_title("center"): axes for axes in figure.axes if axes.get_title("center")}
+
+
+def test_fig6_draws_each_edge_in_its_primitives_colour(whole: Any) -> None:
+    figure, _ = drawn("fig6", whole)
+    cells = cells_of(figure)
+    assert (
+        list(cells)
+        == [
+            "normal",
+            "reduction",
+            *(f"normal-{i}\ndepth 2, width 0.75" for i in (1, 2, 3)),
+        ]
+        or len(cells) == 5
+    )
+    genotype = whole.results.genotypes("bars-b")[0]
+    axes = cells["normal-1\ndepth 2, width 0.75"]
+    edges = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(edges) == 10
+    with style.look(whole.params.report.figures):
+        for edge in edges:
+            ends, primitive = edge.get_label().split(" ")
+            source, target = (int(node) for node in ends.split("-"))
+            assert genotype.cells["normal-1"][source, target] == primitive
+            assert to_hex(edge.get_edgecolor()) == to_hex(style.primitive_colour(primitive))
+            assert (edge.get_linestyle() != "-" and edge.get_linewidth() < 1) == (primitive == "none")
+
+
+def test_fig6_shows_failed_cells_above_and_counts_over_seeds(whole: Any) -> None:
+    figure, rows = drawn("fig6", whole)
+    upper = cells_of(figure)["normal"]
+    labels = [patch.get_label() for patch in upper.patches if isinstance(patch, FancyArrowPatch)]
+    assert all(label.endswith(SHORTCUT) for label in labels)
+    text = words(figure)
+    assert "Failed search (seed 0)" in text
+    assert "BARS-B (seed 0)" in text
+    counts = {
+        (r["cell_type"], r["primitive"]): r["count"]
+        for r in rows
+        if r["kind"] == "count" and r["seed"] == 1 and r["experiment"] == "bars-b"
+    }
+    for (cell, primitive), count in counts.items():
+        assert count == whole.results.genotypes("bars-b")[1].counts()[cell][primitive]
+    bars = next(axes for axes in figure.axes if axes.get_title("left").startswith("Edges per cell"))
+    labels = [label.get_text() for label in bars.get_yticklabels()]
+    assert labels[:3] == ["Failed normal", "Failed reduction", "BARS-B normal-1"]
+    assert len(labels) == 6
+    assert sum(patch.get_width() for patch in bars.patches) == pytest.approx(6 * 10)
+
+
+def test_fig6_says_what_is_missing(editable: Any) -> None:
+    shutil.rmtree(editable.folder / "tiny/ablations/failed-search")
+    shutil.rmtree(editable.folder / "tiny/searched/bars-b/seed-0")
+    text = words(drawn("fig6", editable)[0])
+    assert "Failed search: no genotype yet" in text
+    assert "BARS-B (seed 1)" in text
+    assert "n = 2 of 3 seeds, seed 0 missing" in text
+
+
+def test_a_depth_of_zero_is_said(tree: Any) -> None:
+    tree.genotype("bars-b", 0, lambda *edge: CONV3, depth=0, width=0.5)
+    text = words(drawn("fig6", tree)[0])
+    assert "unused (depth 0)" in text
+    assert row2("bars-b").label == "BARS-B"

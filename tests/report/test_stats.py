@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bars.report import stats
+from bars.report.text import big, operations, percent, significant
+
+
+def test_mean_and_sample_std_by_hand() -> None:
+    assert stats.mean([1.0, 2.0, 6.0]) == 3.0
+    assert stats.sample_std([1.0, 2.0, 6.0]) == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert stats.sample_std([1.0]) is None
+
+
+@pytest.mark.parametrize(("degrees", "quantile"), [(1, 12.7062), (2, 4.3027), (9, 2.2622)])
+def test_student_quantiles_are_those_of_printed_tables(degrees: int, quantile: float) -> None:
+    assert stats.t_quantile(0.95, degrees) == pytest.approx(quantile, abs=1e-4)
+
+
+def test_interval_by_hand() -> None:
+    value = stats.interval([1.0, 2.0, 3.0], 0.95)
+    assert (value.mean, value.n) == (2.0, 3)
+    assert value.low == pytest.approx(2 - 4.3027 / math.sqrt(3), abs=1e-4)
+    assert value.high == pytest.approx(2 + 4.3027 / math.sqrt(3), abs=1e-4)
+    assert stats.interval([5.0], 0.95).low is None
+
+
+def test_shared_seeds_are_paired() -> None:
+    value = stats.difference({0: 1.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 8.0, 7: 0.0}, 0.95)
+    assert value == stats.Interval(1.0, 1.0, 1.0, 2, paired=True)
+
+
+def test_disjoint_seeds_get_welchs_interval() -> None:
+    one, other = {0: 1.0, 1: 2.0, 2: 4.0}, {5: 0.0, 6: 1.0}
+    value = stats.difference(one, other, 0.9)
+    assert value is not None
+    a, b = (7 / 3) / 3, 0.5 / 2  # variances of the two means
+    degrees = (a + b) ** 2 / (a**2 / 2 + b**2 / 1)
+    half = stats.t_quantile(0.9, degrees) * math.sqrt(a + b)
+    assert not value.paired
+    assert (value.low, value.high) == (pytest.approx(7 / 3 - 0.5 - half), pytest.approx(7 / 3 - 0.5 + half))
+
+
+def test_a_single_seed_has_no_interval_and_an_empty_side_no_difference() -> None:
+    value = stats.difference({0: 3.0}, {0: 1.0}, 0.95)
+    assert value is not None
+    assert (value.mean, value.low, value.n) == (2.0, None, 1)
+    assert stats.difference({}, {0: 1.0}, 0.95) is None
+
+
+def test_ratios_are_paired_by_seed() -> None:
+    value = stats.ratio({0: 2.0, 1: 9.0}, {0: 1.0, 1: 3.0}, 0.95)
+    assert value is not None
+    assert (value.mean, value.paired) == (2.5, True)
+    unpaired = stats.ratio({0: 2.0, 1: 4.0}, {5: 1.0, 6: 3.0}, 0.95)
+    assert unpaired is not None
+    assert (unpaired.mean, unpaired.paired) == (1.5, False)
+
+
+def test_numbers_for_readers() -> None:
+    assert operations(None) == "–"
+    assert operations(22_656, 0.0) == "22.66K"
+    assert operations(1_094_710_000) == "1095M"
+    assert operations(3_703_000, 43_000) == "3.703 ± 0.043M"
+    assert operations(278.0) == "278.0"
+    assert percent(91.234, 0.5) == "91.23 ± 0.50"
+    assert significant(0.0912) == "0.0912"
+    assert big(6_046_617_600_000) == "6.05·10^12"
+    assert big(1728) == "1,728"

@@ -1,0 +1,182 @@
+"""Tables 1 and 2: rows, order, hand-computed numbers, and honesty about what is missing."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bars.errors import RecordError
+from bars.report.paper import TABLE1, TABLE2
+from bars.report.tables import make_table, write_table
+from bars.report.tabular import Table
+from bars.space import SHORTCUT
+
+CONV3 = "binary_conv_3x3"
+BEYOND = ("random-architecture", "resnet18-react")
+
+
+def row_of(table: Table, experiment: str) -> Any:
+    return next(row for row in table.rows if row["experiment"] == experiment)
+
+
+def made(name: str, tree: Any, scale: str | None = None) -> Table:
+    return make_table(name, tree.params, scale, tree.folder)
+
+
+# ------------------------------------------------------------------------------------------------------ Table 2
+def test_table2_has_the_printed_rows_in_order_then_extras(whole: Any) -> None:
+    table = made("table2", whole)
+    assert [row["experiment"] for row in table.rows] == [*(r.experiment for r in TABLE2), *BEYOND]
+    assert [row["beyond_paper"] for row in table.rows] == [False] * 20 + [True] * 2
+    assert table.rows[-1]["method"] == "ReActNet-18"
+    assert "| CIFAR-10 | + ReActNet-18 |" in table.markdown()
+
+
+def test_table2_puts_ours_beside_the_printed_values(tree: Any) -> None:
+    for seed, (top1, biops) in enumerate([(0.80, 6400), (0.84, 6400), (0.85, 12800)]):
+        tree.metrics("bars-b", seed, top1=top1, counts=(200, biops, 50))
+    row = row_of(made("table2", tree), "bars-b")
+    assert (row["printed_flops_m"], row["printed_biops_m"], row["printed_equivalent_ops_m"]) == (2.0, 2096.0, 67.5)
+    assert (row["printed_params_m"], row["printed_top1_percent"]) == (6.07, 92.98)
+    assert row["top1_mean_percent"] == pytest.approx(83.0)
+    assert row["top1_std_percent"] == pytest.approx(((3**2 + 1 + 2**2) / 2) ** 0.5)
+    assert row["biops"] == pytest.approx(25600 / 3)
+    assert row["equivalent_ops_64"] == pytest.approx(200 + 25600 / 3 / 64)
+    assert row["equivalent_ops_32"] == pytest.approx(200 + 25600 / 3 / 32)
+    assert (row["seeds_done"], row["seeds_declared"], row["note"]) == (3, 3, "")
+    assert (row["scale"], row["data_set"], row["fully_binarized"]) == ("tiny", "digits", True)
+
+
+def test_incomplete_seeds_are_said(tree: Any) -> None:
+    tree.metrics("bars-b", 0, top1=0.80)
+    tree.metrics("bars-b", 2, top1=0.90)
+    table = made("table2", tree)
+    row = row_of(table, "bars-b")
+    assert (row["seeds_done"], row["seeds_declared"], row["seeds_missing"]) == (2, 3, "1")
+    assert row["note"] == "incomplete: no result of seed 1"
+    line = next(line for line in table.markdown().splitlines() if "BARS-B" in line)
+    assert "85.00 ± 7.07 | 2/3 |" in line
+    assert row_of(table, "bars-a")["note"] == "no result yet (seeds 0, 1, 2)"
+    assert row_of(table, "bars-a")["top1_mean_percent"] is None
+
+
+def test_a_row_that_is_not_run_says_why(tree: Any, tmp_path: Path) -> None:
+    lone = type(tree)(tmp_path / "lone", scale="lone")
+    lone.metrics("bars-b", 0, top1=0.9)
+    table = made("table2", lone, "lone")
+    row = row_of(table, "bars-e")
+    assert row["note"] == "not run: no imagenet data at scale lone"
+    assert (row["seeds_declared"], row["printed_top1_percent"]) == (0, 56.1)
+    line = next(line for line in table.markdown().splitlines() if "BARS-B" in line)
+    assert "| 90.00 | 1/1 |" in line  # one seed has no spread
+
+
+def test_float_parts_of_a_baseline_are_named(whole: Any) -> None:
+    table = made("table2", whole)
+    assert row_of(table, "resnet18-xnor")["fully_binarized"] is False
+    line = next(line for line in table.markdown().splitlines() if "| ResNet-34" in line)
+    assert "| FP Downsample | FP downsample |" in line
+
+
+def test_dashes_and_tildes_stay_as_printed(whole: Any) -> None:
+    table = made("table2", whole)
+    row = row_of(table, "imagenet-bidensenet-xnor")
+    assert row["printed_flops_m"] is None
+    assert row_of(table, "wrn40-xnor")["printed_approximate"] is True
+    assert "~27M" in table.markdown()
+    assert r"$\sim$27M" in table.latex()
+
+
+def test_a_table_without_any_result_is_refused(tree: Any) -> None:
+    for name in ("table1", "table2"):
+        with pytest.raises(RecordError, match=f"nothing to put into {name}"):
+            made(name, tree)
+
+
+def test_written_tables_come_in_three_kinds_with_raw_csv(whole: Any, tmp_path: Path) -> None:
+    paths = write_table("table2", whole.params, None, whole.folder, tmp_path)
+    assert [path.name for path in paths] == ["table2.csv", "table2.md", "table2.tex"]
+    rows = list(csv.DictReader(paths[0].read_text().splitlines()))
+    assert len(rows) == 22
+    assert rows[9]["experiment"] == "bars-b"
+    assert float(rows[9]["flops"]) == row_of(made("table2", whole), "bars-b")["flops"]
+    assert rows[9]["metrics_files"].split()[0] == "tiny/searched/bars-b/seed-0/evaluate/metrics.json"
+
+
+def test_the_same_results_give_the_same_bytes(whole: Any, tmp_path: Path) -> None:
+    for name in ("table1", "table2", "claims", "audit"):
+        one = [p.read_bytes() for p in write_table(name, whole.params, None, whole.folder, tmp_path / "one")]
+        two = [p.read_bytes() for p in write_table(name, whole.params, None, whole.folder, tmp_path / "two")]
+        assert one == two
+
+
+# ------------------------------------------------------------------------------------------------------ Table 1
+def test_table1_has_eight_ablations_the_full_method_and_extras(whole: Any) -> None:
+    table = made("table1", whole)
+    names = [row["experiment"] for row in table.rows]
+    assert names == [
+        *(row.experiment for row in TABLE1),
+        "collapsed-search",
+        "failed-search",
+        "failed-search-stabilised",
+    ]
+    assert row_of(table, "without-gumbel-softmax")["printed_top1_percent"] is None
+    assert row_of(table, "without-gumbel-softmax")["printed_top1_text"] == "Failed"
+
+
+def test_space_sizes_are_exact(whole: Any) -> None:
+    table = made("table1", whole)
+    full = 3**40 * 27 * 64  # 4 cell types of 10 edges; depths 0 to 2, four widths, three stages
+    assert row_of(table, "bars-b")["space_size"] == full
+    assert row_of(table, "normal-reduction-cell")["space_size"] == 3**20 * 27 * 64
+    assert row_of(table, "without-width-search")["space_size"] == full // 64
+    assert row_of(table, "without-depth-search")["space_size"] == full // 27
+    assert row_of(table, "failed-search")["space_size"] == 4**20 * 27 * 64
+
+
+def test_costs_of_what_was_found_stand_in_table1(whole: Any) -> None:
+    row = row_of(made("table1", whole), "without-cell-shortcut")
+    runs = [whole.results.runs("without-cell-shortcut").metrics[seed] for seed in range(3)]
+    assert row["params"] == pytest.approx(sum(run.params for run in runs) / 3)
+    assert row["biops"] == pytest.approx(sum(run.biops for run in runs) / 3)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "cells", "criterion"),
+    [
+        ({"search_status": "diverged"}, CONV3, "search diverged"),
+        ({}, SHORTCUT, "over 90% of normal edges are shortcut or none"),
+        ({"top1": 0.19}, CONV3, "top-1 below 20%"),
+        ({}, CONV3, ""),
+    ],
+)
+def test_the_criterion_of_a_failed_row_is_said(tree: Any, metrics: dict[str, Any], cells: str, criterion: str) -> None:
+    for seed in range(3):
+        tree.metrics("without-gumbel-softmax", seed, **{"top1": 0.5, **metrics})
+        tree.genotype("without-gumbel-softmax", seed, lambda cell, source, target: cells)
+    table = made("table1", tree)
+    row = row_of(table, "without-gumbel-softmax")
+    assert row["failed_criteria"] == criterion
+    assert row["runs_failed"] == (3 if criterion else 0)
+    line = next(line for line in table.markdown().splitlines() if "Without Gumbel" in line)
+    assert ("| Failed | Failed (" in line) == bool(criterion)
+    assert (f"failed in 3 of 3: {criterion}" in line) == bool(criterion)
+
+
+def test_only_normal_cells_count_as_collapsed(tree: Any) -> None:
+    tree.metrics("bars-b", 0)
+    tree.genotype("bars-b", 0, lambda cell, source, target: SHORTCUT if cell == "reduction" else CONV3)
+    row = row_of(made("table1", tree), "bars-b")
+    assert (row["cheap_edge_share"], row["runs_failed"]) == (0.0, 0)
+
+
+def test_some_failed_runs_do_not_make_a_failed_row(tree: Any) -> None:
+    tree.top1("without-gumbel-softmax", [0.1, 0.8, 0.8])
+    table = made("table1", tree)
+    row = row_of(table, "without-gumbel-softmax")
+    assert (row["runs_failed"], row["note"]) == (1, "failed in 1 of 3: top-1 below 20%")
+    line = next(line for line in table.markdown().splitlines() if "Without Gumbel" in line)
+    assert "| Failed | 56.67 ± 40.41 |" in line

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from bars.report.tabular import Column, Table
+
+TABLE = Table(
+    name="example",
+    title="Example",
+    caption="100% of it.",
+    columns=(
+        Column("name", "Name", align="l"),
+        Column("value", "Value_1", lambda row: f"{row['value']:.1f} ± 0.1"),
+        Column("hidden"),
+        Column("flag", "Flag", align="l"),
+    ),
+    rows=(
+        {"name": "a|b & c", "value": 0.1 + 0.2, "hidden": 7, "flag": True},
+        {"name": "d", "value": 2.0, "hidden": None, "flag": None},
+    ),
+    notes=("~ is a tilde",),
+)
+
+
+def test_csv_keeps_raw_values_and_hidden_columns() -> None:
+    rows = list(csv.DictReader(TABLE.csv().splitlines()))
+    assert list(rows[0]) == ["name", "value", "hidden", "flag"]
+    assert float(rows[0]["value"]) == 0.1 + 0.2
+    assert (rows[0]["hidden"], rows[0]["flag"]) == ("7", "true")
+    assert (rows[1]["hidden"], rows[1]["flag"]) == ("", "")
+
+
+def test_markdown_rounds_hides_and_escapes() -> None:
+    lines = TABLE.markdown().splitlines()
+    assert lines[4:8] == [
+        "| Name | Value_1 | Flag |",
+        "| :--- | ---: | :--- |",
+        "| a\\|b & c | 0.3 ± 0.1 | yes |",
+        "| d | 2.0 ± 0.1 | – |",
+    ]
+    assert lines[-1] == "* ~ is a tilde"
+
+
+def test_latex_escapes_what_latex_reads() -> None:
+    text = TABLE.latex()
+    assert r"a|b \& c & 0.3 $\pm$ 0.1 & yes \\" in text
+    assert r"Name & Value\_1 & Flag \\" in text
+    assert r"\begin{tabular}{lrl}" in text
+    assert r"100\% of it. $\sim$ is a tilde" in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    assert all(line.count("&") - line.count(r"\&") == 2 for line in body.splitlines() if line.endswith(r"\\"))
+
+
+def test_written_files_are_the_three_views(tmp_path: Path) -> None:
+    paths = TABLE.write(tmp_path)
+    assert [path.name for path in paths] == ["example.csv", "example.md", "example.tex"]
+    assert paths[0].read_text() == TABLE.csv()
