@@ -54,7 +54,9 @@ def mean_largest(edges: Edges) -> float:
 
 def mean_entropy(edges: Edges) -> float:
     """Mean entropy of the edges as a share of the largest possible; 1 = uniform, 0 = one-hot."""
-    return stats.mean([_entropy(probs.values()) / math.log(len(probs)) for probs in edges.values()])
+    return stats.mean(
+        [_entropy(probs.values()) / math.log(len(probs)) if len(probs) > 1 else 0.0 for probs in edges.values()]
+    )
 
 
 def _entropy(probs: Iterable[float]) -> float:

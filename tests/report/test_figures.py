@@ -200,7 +200,7 @@ def test_fig4_has_three_panels_in_the_papers_units(whole: Any) -> None:
 def test_fig2_draws_the_configuration(whole: Any) -> None:
     figure, rows = drawn("fig2", whole)
     text = words(figure)
-    assert text.count("normal 1") == 2  # two cells in each stage
+    assert text.count("cell 1") == text.count("cell 2") == 3  # two cells in each of three stages
     assert "stage 1: 4 × 8 channels, 8 × 8" in text
     assert "stage 3: 4 × 32 channels, 2 × 2" in text
     for part in (
@@ -247,7 +247,8 @@ def test_fig2_follows_a_changed_configuration(tmp_path: Path) -> None:
     with style.look(params.report.figures):
         text = words(module.draw(module.data(results), results))
     assert "skip paths" not in text
-    assert len(re.findall(r"\bnormal\b", text)) == 9
+    assert len(re.findall(r"\bcell \d", text)) == 9
+    assert "one for all stages" in text
     assert "likeliest choice" in text
 
 

@@ -23,6 +23,12 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     axes.set_xlabel("Equivalent operations, FLOPs + BiOps/64 (millions, 2 × MACs)")
     axes.set_ylabel("Top-1 accuracy on test (%)")
     axes.set_title("Accuracy against cost")
-    axes.legend(handles=scatter.handles(rows), loc="center left", bbox_to_anchor=(1.01, 0.5), borderaxespad=0.0)
+    axes.legend(
+        handles=scatter.handles(rows),
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        borderaxespad=0.0,
+        fontsize="small",
+    )
     style.foot(figure, *scatter.footnotes(results, rows))
     return figure

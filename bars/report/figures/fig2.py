@@ -248,7 +248,7 @@ def _end_box(axes: Axes, x: float, w: float, words: str) -> None:
 def _draw_stage(axes: Axes, rows: style.Rows, stage: int, cells: int, x: float, w: float, blue: str) -> None:
     """Cells in a row, each with a skip path to the aggregation node; width choices above."""
     depths = str(_value(rows, "space.depths")).split()
-    _box(axes, x, LINE - 4.4, w, 14.0, face=_tint(blue, 0.07), edge=_tint(blue, 0.55), linewidth=0.7)
+    _box(axes, x, LINE - 4.4, w, 14.0, face=_tint(blue, 0.07), edge=_tint(blue, 0.55), linewidth=0.7, zorder=0.5)
     node = min(1.5, w / 12)
     room = (w - 2.0 - 2.6 * node) / cells
     side = min(room - 0.9, 5.4)
@@ -257,8 +257,9 @@ def _draw_stage(axes: Axes, rows: style.Rows, stage: int, cells: int, x: float, 
     for cell in range(cells):
         left = x + 1.0 + cell * room + (room - side) / 2
         _box(axes, left, LINE - 2.6, side, 5.2, face=_tint(blue, 0.3), edge=blue, round_=0.6)
-        name = f"normal\n{stage + 1}" if _value(rows, "space.cell_types") == "stage" else "normal"
-        axes.text(left + side / 2, LINE, name, ha="center", va="center", fontsize="x-small", linespacing=1.1)
+        axes.text(
+            left + side / 2, LINE, f"cell\n{cell + 1}", ha="center", va="center", fontsize="x-small", linespacing=1.1
+        )
         _arrow(axes, outputs[-1], (left, LINE), linewidth=0.8, mutation_scale=5)
         outputs.append((left + side, LINE))
     _arrow(axes, outputs[-1], (total[0] - node, LINE), linewidth=0.8, mutation_scale=5)
@@ -272,6 +273,7 @@ def _draw_stage(axes: Axes, rows: style.Rows, stage: int, cells: int, x: float, 
             linewidth=0.9,
             mutation_scale=5,
             linestyle=(0, (3, 1.5)),
+            zorder=0.8,
         )
     axes.add_patch(Circle(total, node, facecolor="white", edgecolor=style.INK, linewidth=0.9, zorder=3))
     axes.text(*total, "+", ha="center", va="center", fontsize="small", zorder=4)
@@ -336,7 +338,15 @@ def _draw_cell(axes: Axes, rows: style.Rows) -> None:
     axes.text(46.0, y, "concat", ha="center", va="center", fontsize="x-small", rotation=90)
     _arrow(axes, (places[-1][0] + 1.5, y), (43.2, y))
     if _value(rows, "space.cell_shortcut"):
-        _arrow(axes, (1.1, y + 0.5), (46.0, y + 5.7), style.colour(1), connectionstyle="arc3,rad=-0.36", linewidth=1.2)
+        _arrow(
+            axes,
+            (1.1, y + 0.5),
+            (46.0, y + 5.7),
+            style.colour(1),
+            connectionstyle="arc3,rad=-0.36",
+            linewidth=1.2,
+            zorder=0.5,
+        )
         axes.text(23.5, y + 13.4, "cell shortcut", ha="center", va="bottom", fontsize="x-small", color=style.colour(1))
     words = f"each of {_value(rows, 'space.edges')} edges is one of"
     axes.text(1.0, 6.6, words, ha="left", va="center", fontsize="small")

@@ -102,8 +102,8 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     _draw_printed(axes, rows)
     for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
         _draw_series(axes, [row for row in rows if row["series"] == series], series, marker, colour)
-    style.log_axis(axes)
     axes.margins(x=0.07, y=0.14)
+    style.log_axis(axes)
     axes.set_xlabel("Equivalent operations, FLOPs + BiOps/64 (millions, 2 × MACs)")
     axes.set_ylabel("Top-1 accuracy on test (%)")
     _label(axes, rows)

@@ -23,14 +23,15 @@ def data(results: Results) -> list[dict[str, Any]]:
 
 def draw(rows: style.Rows, results: Results) -> Figure:
     """Three panels that share the accuracy axis."""
-    figure = style.new(3.5)
-    panels = figure.subplots(1, 3, sharey=True)
+    figure = style.new(4.3)
+    upper, lower = style.rows(figure, [2.9, 1.0])
+    panels = upper.subplots(1, 3, sharey=True)
     for axes, (key, divisor, label) in zip(panels, PANELS, strict=True):
         scatter.draw(axes, rows, key, divisor)
         axes.set_xlabel(label)
     panels[0].set_ylabel("Top-1 accuracy on test (%)")
     panels[0].set_title("Accuracy against each cost")
-    figure.legend(handles=scatter.handles(rows), loc="outside right center")
+    lower.legend(handles=scatter.handles(rows), loc="center", ncols=4, fontsize="small")
     absent = [str(row["method"]) for row in rows if row["source"] == "printed" and row["params"] is None]
     notes = scatter.footnotes(results, rows)
     style.foot(figure, *notes, f"No parameters are printed of {', '.join(absent)}." if absent else "")

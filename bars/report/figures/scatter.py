@@ -104,7 +104,7 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, divisor: float = 
                 xerr=_spread(row.get(f"{key}_std"), divisor),
                 yerr=_spread(row.get("top1_percent_std"), 1.0),
                 fmt=marker,
-                markersize=6.0 if row["series"] == "BARS" else 5.0,
+                markersize=6.0 if row["series"] == "BARS" or marker == "*" else 5.0,
                 color=colour if ours else style.GRAY,
                 markerfacecolor=colour if ours else "white",
                 markeredgecolor="white" if ours else style.GRAY,
@@ -118,16 +118,16 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, divisor: float = 
             axes.annotate(
                 row["experiment"][-1].upper(),
                 (row[key] / divisor, row["top1_percent"]),
-                (-4, 3),
+                (5, -3) if ours else (-4, 3),
                 textcoords="offset points",
-                ha="right",
-                va="bottom",
+                ha="left" if ours else "right",
+                va="top" if ours else "bottom",
                 fontweight="bold" if ours else "normal",
                 color=style.colour(0) if ours else style.GRAY,
                 zorder=5,
             )
-    style.log_axis(axes)
     axes.margins(x=0.08, y=0.12)
+    style.log_axis(axes)
 
 
 def _spread(value: float | None, divisor: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import LogLocator
 
 from bars.pipeline.files import atomic_write
 from bars.pipeline.params import FiguresParams
@@ -141,8 +143,12 @@ def seeds_drawn(counts: Sequence[int]) -> str:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic x axis with plain numbers at its ticks."""
+    """A logarithmic x axis with plain numbers at its ticks, close enough to read; call it when all is drawn."""
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low)
+    steps = (1.0,) if decades > 1.6 else (1.0, 2.0, 5.0) if decades > 0.8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: "")
 
