@@ -26,6 +26,7 @@ from bars.stages.checkpoint import FileCheckpointer, load_tensors, save_tensors
 from bars.stages.derive import derive as run_derive
 from bars.stages.derive import random_genotype
 from bars.stages.evaluate import evaluate as run_evaluate
+from bars.stages.parallel import Parallel
 from bars.stages.retrain import retrain as run_retrain
 from bars.stages.runtime import Runtime, seed_of
 from bars.stages.search import search as run_search
@@ -37,17 +38,19 @@ def search(job: Job) -> Write:
     """Search: the split's train and valid halves -> logs, distribution, supernet."""
     _announce(job)
     view, split = job.view, _split(job)
-    result = run_search(
-        view.space,
-        view.binarize,
-        view.search,
-        view.runtime,
-        _open(job, split, "train"),
-        _open(job, split, "valid"),
-        job.seed,
-        FileCheckpointer(job.checkpoint),
-        job.progress,
-    )
+    with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
+        result = run_search(
+            view.space,
+            view.binarize,
+            view.search,
+            view.runtime,
+            _open(job, split, "train"),
+            _open(job, split, "valid"),
+            job.seed,
+            FileCheckpointer(job.checkpoint),
+            job.progress,
+            parallel,
+        )
 
     def write(folder: Path) -> None:
         epochs = [rec.search_epoch(row) for row in result.epochs]
@@ -111,11 +114,12 @@ def _unscored(job: Job, genotype: Genotype, split: Split) -> dict[str, Any]:
 def retrain(job: Job) -> Write:
     """Retrain: the network, from scratch, on train and valid together -> log and checkpoint."""
     _announce(job)
-    part = _open(job, _split(job), "train+valid")
+    view, part = job.view, _open(job, _split(job), "train+valid")
     torch.manual_seed(seed_of(job.seed, "network"))
     model = _network(job, part.num_classes, part.image_size)
     checkpointer = FileCheckpointer(job.checkpoint)
-    result = run_retrain(model, job.view.retrain, job.view.runtime, part, job.seed, checkpointer, job.progress)
+    with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
+        result = run_retrain(model, view.retrain, view.runtime, part, job.seed, checkpointer, job.progress, parallel)
 
     def write(folder: Path) -> None:
         epochs = [rec.RetrainEpoch.model_validate(row) for row in result.epochs]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bars.commands.progress import EpochProgress, duration
+from bars.errors import DeviceError
 from bars.pipeline import paths
 from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid, StageView
 from bars.pipeline.files import StageLock, atomic_directory, check_writable, die_with_parent
@@ -21,6 +25,21 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = Path(".bars/checkpoints")
 Write = Callable[[Path], None]
+_SHARED_STAGES = ("search", "retrain")
+
+
+class Processes(NamedTuple):
+    """Which of how many processes of one stage this is; ``torchrun`` starts several."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def of_environment(cls) -> Processes:
+        """What torchrun says in RANK and WORLD_SIZE; without it the only process."""
+        if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
+            return cls()
+        return cls(int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Job:
     run: StageRun
     checkpoint: Path
     progress: EpochProgress
+    processes: Processes = Processes()
 
     def input(self, name: str) -> Path:
         """The input file of this name. Only what the grid declares as an input can be asked for."""
@@ -45,14 +65,24 @@ class Job:
 
 
 def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: str, seed: int) -> int:
-    """One stage of one experiment at one seed."""
+    """One stage of one experiment at one seed. Of several processes only the first one locks, logs and writes."""
     grid = Grid(load_params(params), scale)
     experiment = grid[name]
     inputs = experiment.inputs(stage, seed)
     directory = experiment.dir(stage, seed)
+    processes = Processes.of_environment()
+    if processes.size > 1 and stage not in _SHARED_STAGES:
+        raise DeviceError(
+            f"{stage} runs in one process",
+            where="torchrun",
+            got=f"{processes.size} processes",
+            do=f"run it without torchrun; these can share their work: {', '.join(_SHARED_STAGES)}",
+        )
+    writes = processes.rank == 0
     die_with_parent()
-    with StageLock(results / directory):
-        check_writable(results / directory)
+    with StageLock(results / directory) if writes else contextlib.nullcontext():
+        if writes:
+            check_writable(results / directory)
         hashes = hash_inputs(results, inputs)
         verify_inputs(results, hashes)
         run = StageRun(
@@ -65,18 +95,20 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
             modules=experiment.modules(stage),
             results=results,
             inputs=hashes,
+            processes=processes.size,
         )
-        progress = EpochProgress(f"{stage} {name} seed {seed}")
+        progress = EpochProgress(f"{stage} {name} seed {seed}", None if writes else io.StringIO())
         checkpoint = CHECKPOINTS / run.key / "state.pt"
-        job = Job(experiment, stage, seed, experiment.view(stage), results, run, checkpoint, progress)
+        job = Job(experiment, stage, seed, experiment.view(stage), results, run, checkpoint, progress, processes)
 
         from bars.commands.procedures import PROCEDURES, device_memory_mb, forget
 
         write = PROCEDURES[stage](job)
         run.peak_device_memory_mb = device_memory_mb()
         progress.close()
-        _finish(run, results / directory, directory, write)
-        forget(checkpoint)
+        if writes:
+            _finish(run, results / directory, directory, write)
+            forget(checkpoint)
     return 0
 
 

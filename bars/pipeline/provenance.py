@@ -39,6 +39,7 @@ class StageRun:
     modules: tuple[str, ...]
     results: Path
     inputs: dict[str, str]  # hash of each input, by its path relative to results
+    processes: int = 1
     threads: int = 1
     device: str = "cpu"
     peak_device_memory_mb: float | None = None
@@ -48,7 +49,7 @@ class StageRun:
     @property
     def key(self) -> str:
         """Hash of all that decides the stage's result; names its checkpoints."""
-        identity = [self.stage, self.experiment, self.scale, self.seed, self.params, self.inputs]
+        identity = [self.stage, self.experiment, self.scale, self.seed, self.params, self.inputs, self.processes]
         return sha256_json([*identity, closure_sha256(*self.modules)])
 
     def finish(self, written: Path, directory: str) -> Provenance:
@@ -72,6 +73,7 @@ class StageRun:
             libraries=library_versions(),
             device=self.device,
             threads=self.threads,
+            processes=self.processes,
             started=self.started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self.clock, 3),
             peak_memory_mb=round(peak_memory_mb(), 1),

@@ -152,6 +152,7 @@ class Provenance(Record):
     libraries: dict[str, str | None]
     device: str
     threads: Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1)] = 1
     started: str
     seconds: Annotated[float, Field(ge=0)]
     peak_memory_mb: Annotated[float, Field(ge=0)]

@@ -17,6 +17,7 @@ from bars.errors import DivergenceError, ParamsError
 from bars.models.cell import DropPath
 from bars.pipeline.params import RetrainParams, RuntimeParams
 from bars.stages.checkpoint import Checkpointer
+from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, seed_of
 from bars.strategy.schedules import cosine
 
@@ -54,15 +55,24 @@ def retrain(
     seed: int,
     checkpoint: Checkpointer,
     progress: Progress,
+    parallel: Parallel = SINGLE,
 ) -> RetrainResult:
     """Train ``model`` on ``part`` (train and valid together). Raises DivergenceError at a loss that is not finite."""
-    return Trainer(model, params, runtime, part, seed).run(checkpoint, progress)
+    return Trainer(model, params, runtime, part, seed, parallel).run(parallel.checkpointer(checkpoint), progress)
 
 
 class Trainer:
     """State of a running training; everything random is seeded per epoch, so that it continues bit by bit."""
 
-    def __init__(self, model: nn.Module, params: RetrainParams, runtime: RuntimeParams, part: Part, seed: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        params: RetrainParams,
+        runtime: RuntimeParams,
+        part: Part,
+        seed: int,
+        parallel: Parallel = SINGLE,
+    ) -> None:
         if part.size < params.batch_size:
             raise ParamsError(
                 "a batch is larger than the training set",
@@ -70,20 +80,24 @@ class Trainer:
                 got=f"{params.batch_size}, with {part.size} images",
                 allowed=f"at most {part.size}",
             )
-        self.params, self.part, self.seed = params, part, seed
+        parallel.require_divisible(params.batch_size, "retrain.batch_size")
+        self.params, self.part, self.seed, self.parallel = params, part, seed, parallel
         self.runtime = Runtime.resolve(runtime)
         self.model = model.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        parallel.synchronise(self.model)
         for module in model.modules():
             if isinstance(module, DropPath):
                 module.rate = params.drop_path
         if runtime.compile:
             self.model.compile()
+        self._forward = parallel.wrap(self.model)
         self.optimizer = _optimizer(self.model, params)
         # A schedule inside the model (IR-Net's estimator, drop path) would be frozen into a captured graph.
         scheduled = params.drop_path > 0 or any(
             hasattr(m, "set_progress") and not isinstance(m, DropPath) for m in model.modules()
         )
-        self._gradient = GraphedStep(self._gradient_eager, self.runtime.capture and not scheduled, self.model.buffers())
+        capture = self.runtime.capture and not scheduled and parallel.world_size == 1
+        self._gradient = GraphedStep(self._gradient_eager, capture, self.model.buffers())
 
     def run(self, checkpoint: Checkpointer, progress: Progress) -> RetrainResult:
         """All epochs, or those that are left."""
@@ -112,7 +126,7 @@ class Trainer:
     def epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the training images."""
         params = self.params
-        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+        torch.manual_seed(seed_of(self.seed, "epoch", epoch) + self.parallel.rank)
         set_progress(self.model, epoch / params.epochs)
         steps = self.part.size // params.batch_size
         total = steps * params.epochs
@@ -125,6 +139,8 @@ class Trainer:
             seed=seed_of(self.seed, "retrain"),
             epoch=epoch,
             drop_last=True,
+            rank=self.parallel.rank,
+            world_size=self.parallel.world_size,
         )
         for step, (images, labels) in enumerate(batches):
             lr = learning_rate(params, (epoch * steps + step) / max(1, total - 1))
@@ -136,13 +152,13 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.model.parameters(), params.grad_clip)
             self.optimizer.step()
             after_step(self.model)
-        loss, correct, n = sums.tolist()
+        loss, correct, n = self.parallel.sum(sums).tolist()
         return {"epoch": epoch + 1, "lr": lr, "train_loss": loss / n, "train_top1": correct / n}
 
     def _gradient_eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
         with self.runtime.autocast():
-            logits = self.model(images)
+            logits = self._forward(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.params.label_smoothing)
         extra = auxiliary_loss(self.model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bars.binarize.layers import after_step
@@ -19,6 +19,7 @@ from bars.models.supernet import Sample, Supernet
 from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import Checkpointer
+from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, generator, seed_of
 from bars.strategy.distribution import Distribution
 from bars.strategy.objective import Objective, capacity_factor
@@ -45,9 +46,11 @@ def search(
     seed: int,
     checkpoint: Checkpointer,
     progress: Progress,
+    parallel: Parallel = SINGLE,
 ) -> SearchResult:
     """Search on the two halves of train. Raises DivergenceError unless ``params.may_fail``."""
-    return Search(space, binarize, params, runtime, train, valid, seed).run(checkpoint, progress)
+    run = Search(space, binarize, params, runtime, train, valid, seed, parallel)
+    return run.run(parallel.checkpointer(checkpoint), progress)
 
 
 class Search:
@@ -62,6 +65,7 @@ class Search:
         train: Part,
         valid: Part,
         seed: int,
+        parallel: Parallel = SINGLE,
     ) -> None:
         if params.budget.biops is None:
             raise ParamsError("the budget is not resolved", where="search.budget", got=params.budget, allowed="BiOps")
@@ -73,15 +77,18 @@ class Search:
                     got=f"{params.batch_size}, with {part.size} images in {name}",
                     allowed=f"at most {min(train.size, valid.size)}",
                 )
-        self.params, self.train, self.valid, self.seed = params, train, valid, seed
+        parallel.require_divisible(params.batch_size, "search.batch_size")
+        self.params, self.train, self.valid, self.seed, self.parallel = params, train, valid, seed, parallel
         self.runtime = Runtime.resolve(runtime)
         self.space = SearchSpace.from_params(space)
         torch.manual_seed(seed_of(seed, "supernet"))
         supernet = Supernet(space, binarize, train.image_size, train.num_classes, params.width_mask)
         self.supernet = supernet.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        parallel.synchronise(self.supernet)
         if runtime.compile:
             for cell in [*(c for stage in self.supernet.stages for c in stage), *self.supernet.reductions]:
                 cell.compile()
+        self._forward = parallel.wrap(self.supernet, unused=params.sampling == "hard")
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
         self.expected_biops = ExpectedBiops(space, train.image_size, lambda v: torch.tensor(v, dtype=torch.float64))
         self.objective = Objective(params, float(params.budget.biops))
@@ -97,7 +104,7 @@ class Search:
             betas=params.alpha_betas,
             weight_decay=params.alpha_weight_decay,
         )
-        capture = self.runtime.capture and params.sampling != "hard"
+        capture = self.runtime.capture and params.sampling != "hard" and parallel.world_size == 1
         self._weight_gradient = GraphedStep(self._weight_gradient_eager, capture)
         self._sample_gradient = GraphedStep(self._sample_gradient_eager, capture)
 
@@ -151,7 +158,14 @@ class Search:
         train_sums, valid_sums = torch.zeros(3, device=device), torch.zeros(3, device=device)
         valid_batches = self._endless(self.valid, epoch)
         batches = self.train.batches(
-            params.batch_size, device=device, augment=True, seed=seed_of(self.seed, "train"), epoch=epoch, drop_last=True
+            params.batch_size,
+            device=device,
+            augment=True,
+            seed=seed_of(self.seed, "train"),
+            epoch=epoch,
+            drop_last=True,
+            rank=self.parallel.rank,
+            world_size=self.parallel.world_size,
         )
         for step, (images, labels) in enumerate(batches):
             train_sums += self._weight_step(images, labels, temperature, noise)
@@ -162,6 +176,7 @@ class Search:
                 valid_sums += self._alpha_step(images, labels, temperature, entropy_weight, noise)
         if warm:
             valid_sums += self._score(*next(valid_batches), temperature, noise)
+        train_sums = self.parallel.sum(train_sums)
         return self._row(epoch, temperature, entropy_weight, lr, train_sums.tolist(), valid_sums.tolist())
 
     def _endless(self, part: Part, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -174,6 +189,8 @@ class Search:
                 seed=seed_of(self.seed, "valid", round_),
                 epoch=epoch,
                 drop_last=True,
+                rank=self.parallel.rank,
+                world_size=self.parallel.world_size,
             )
             round_ += 1
 
@@ -191,7 +208,7 @@ class Search:
 
     def _weight_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor]:
         self.weight_optimizer.zero_grad(set_to_none=True)
-        loss, sums = self._loss(images, labels, sample)
+        loss, sums = self._loss(self._forward, images, labels, sample)
         loss.backward()  # type: ignore[no-untyped-call]
         return (sums,)
 
@@ -203,6 +220,7 @@ class Search:
         self._genotype = drawn.genotype
         leaves = [t.detach().to(self.runtime.device).requires_grad_() for t in _tensors(drawn)]
         sums, *gradients = self._sample_gradient(images, labels, *leaves)
+        sums, gradients = self.parallel.sum(sums), [self.parallel.mean(g) for g in gradients]
         loss = (sums[0] / sums[2]).cpu().double()
         through_network = torch.stack(
             [(t * g.cpu()).sum() for t, g in zip(_tensors(drawn), gradients, strict=True)]
@@ -217,7 +235,7 @@ class Search:
         return sums
 
     def _sample_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor, ...]:
-        loss, sums = self._loss(images, labels, sample)
+        loss, sums = self._loss(self.supernet, images, labels, sample)
         gradients = torch.autograd.grad(loss, sample, allow_unused=True)
         return (sums, *(torch.zeros_like(t) if g is None else g for t, g in zip(sample, gradients, strict=True)))
 
@@ -225,12 +243,14 @@ class Search:
     def _score(self, images: Tensor, labels: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
         sample = self.distribution.sample(self.params.sampling, temperature, noise).to(self.runtime.device)
         self._genotype = sample.genotype
-        return self._loss(images, labels, _tensors(sample))[1]
+        return self.parallel.sum(self._loss(self.supernet, images, labels, _tensors(sample))[1])
 
-    def _loss(self, images: Tensor, labels: Tensor, sample: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor, sample: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy, and [sum of losses, correct, images]."""
         with self.runtime.autocast():
-            logits = self.supernet(images, self._sample(sample))
+            logits = network(images, self._sample(sample))
         loss = F.cross_entropy(logits.float(), labels)
         with torch.no_grad():
             n = labels.new_tensor(labels.shape[0]) if not labels.is_cuda else torch.full_like(labels[0], labels.shape[0])
