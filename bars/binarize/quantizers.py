@@ -37,12 +37,19 @@ class _SignClip(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
         ctx.save_for_backward(inputs[0])
-        ctx.bound = inputs[1] * _CLOSED
+        ctx.clip = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grads[0], x, -ctx.bound, ctx.bound), None
+        return sign_clip_gradient(grads[0], x, ctx.clip), None
+
+
+def sign_clip_gradient(grad: Tensor, x: Tensor, clip: float) -> Tensor:
+    """grad where |x| <= clip, else 0; one fused kernel."""
+    bound = clip * _CLOSED
+    result: Tensor = torch.ops.aten.hardtanh_backward(grad, x, -bound, bound)
+    return result
 
 
 def sign_clip(x: Tensor, clip: float) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.quantizers import sign_clip
-from bars.models.primitives import BinaryUnit, Template, pooled_twice
+from bars.binarize.quantizers import binary_sign
+from bars.models.primitives import BinaryUnit, Template, pooled_twice, quantise_units
 from bars.models.width import Width, apply_mask, fit_channels
 from bars.space import NONE, SHORTCUT, Edge, kernel_size
 
@@ -33,9 +34,12 @@ class DropPath(nn.Module):
         """``progress`` in [0, 1] is the share of training done."""
         self._now = self.rate * progress
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped now."""
+        return self.training and self._now > 0.0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self._now == 0.0:
-            return x
         keep = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self._now
         return x * keep.to(x.dtype) / (1.0 - self._now)
 
@@ -55,58 +59,53 @@ class MixedEdge(nn.Module):
                 )
         self.drop_path = DropPath()
 
-    def forward(self, node: NodeState, target: Width | None, choice: OpChoice, edge: int) -> list[Tensor]:
-        """Outputs of the active candidates, each already weighted; their sum is the edge's output."""
-        active = range(len(self.candidates)) if choice.index is None else (choice.index[edge],)
-        outputs = []
-        for i in active:
-            scale = None if choice.weight is None else choice.weight[edge, i]
-            output = self._candidate(self.candidates[i], node, target, scale)
-            if output is not None:
-                outputs.append(output)
-        return outputs
+    def forward(
+        self, total: Tensor, node: NodeState, active: Mapping[str, Tensor | None], weights: Mapping[str, Sequence[Tensor]]
+    ) -> Tensor:
+        """Add the outputs of the ``active`` candidates, each times its probability if it has one, to the head's total."""
+        for name, scale in active.items():
+            if name == NONE:
+                continue
+            if name in self.units:
+                total = self._convolve(total, self.units[name], node, scale, weights[name])
+            else:
+                carried = node.x if self.stride == 1 else node.pooled
+                total = total.add_(carried) if scale is None else total.addcmul_(carried, scale)
+        return total
 
-    def _candidate(self, name: str, node: NodeState, target: Width | None, scale: Tensor | None) -> Tensor | None:
-        if name == NONE:
-            return None
-        if name == SHORTCUT:
-            carried = node.x if self.stride == 1 else node.pooled
-            return carried if scale is None else carried * scale.to(carried.dtype)
-        output: Tensor = self.units[name](node.normed, node.width, target, scale, node.signs)
-        return self.drop_path(output)
+    def _convolve(
+        self, total: Tensor, unit: nn.Module, node: NodeState, scale: Tensor | None, weights: Sequence[Tensor]
+    ) -> Tensor:
+        shared = {"scale": scale, "signs": node.signs, "weights": weights}
+        if not self.drop_path.active:
+            output: Tensor = unit(node.normed, node.width, total=total, **shared)
+            return output
+        return total.add_(self.drop_path(unit(node.normed, node.width, total=torch.zeros_like(total), **shared)))
 
 
 class NodeState:
     """A node's features, and what its outgoing edges share: normalised features, signs, pooled features."""
 
-    def __init__(self, x: Tensor, width: Width | None, normalize: nn.Module | None, sign: Callable[[Tensor], Tensor] | None):
+    def __init__(self, x: Tensor, width: Width | None, normalize: nn.Module | None, share_signs: bool) -> None:
         self.x, self.width = x, width
-        self._normalize, self._sign = normalize, sign
-        self._normed: Tensor | None = None
-        self._signs: Tensor | None = None
-        self._pooled: Tensor | None = None
+        self._normalize, self._share_signs = normalize, share_signs
 
-    @property
+    @cached_property
     def normed(self) -> Tensor:
-        """Batch-normalised features without affine part, computed once."""
-        if self._normed is None:
-            assert self._normalize is not None
-            self._normed = self._normalize(self.x)
-        return self._normed
+        """Batch-normalised features without affine part."""
+        assert self._normalize is not None
+        normed: Tensor = self._normalize(self.x)
+        return normed
 
-    @property
+    @cached_property
     def signs(self) -> Tensor | None:
-        """Shared signs with ``norm: node``; None where every edge has its own."""
-        if self._signs is None and self._sign is not None:
-            self._signs = self._sign(self.normed)
-        return self._signs
+        """Signs with ``norm: node``; None where every edge has its own. The units take care of their gradient."""
+        return binary_sign(self.normed.detach()) if self._share_signs else None
 
-    @property
+    @cached_property
     def pooled(self) -> Tensor:
         """What a strided shortcut carries."""
-        if self._pooled is None:
-            self._pooled = pooled_twice(self.x)
-        return self._pooled
+        return pooled_twice(self.x)
 
 
 class Cell(nn.Module):
@@ -129,7 +128,7 @@ class Cell(nn.Module):
         nodes, inner = template.nodes, c // stride
         self.nodes, self.stride, self.c = nodes, stride, c
         self.edge_list = tuple(edges)
-        self.clip, self.norm = template.binarize.activation_clip, template.norm
+        self.norm = template.norm
         self.input_norm = template.normalize(nodes * c_in)
         self.preprocess = BinaryUnit(c_in, inner, 1, template, in_blocks=nodes)
         self.mixed = nn.ModuleList(
@@ -149,31 +148,60 @@ class Cell(nn.Module):
         self, x: Tensor, source: Width | None = None, target: Width | None = None, choice: OpChoice | None = None
     ) -> Tensor:
         """``source`` and ``target`` are the widths of input and output; a derived cell needs none of the arguments."""
-        if choice is None:
-            choice = OpChoice(None)
         inner = target if self.stride == 1 or target is None else target.halved()
         normed = self.input_norm(x)
         states = [self._state(0, self.preprocess(normed, source, inner), inner)]
+        active = self._active(choice or OpChoice(None), x.dtype)
+        weights = self._quantised(active, inner, target, x.dtype)
+        n, _, height, width = x.shape
         channels = self.c if target is None else target.channels
+        # Written in channels-last, which BN and convolutions on it then keep.
+        shape = (n, channels, height // self.stride, width // self.stride)
+        like = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for node in range(1, self.nodes + 1):
-            incoming: list[Tensor] = []
+            total = torch.zeros_like(like)
             for i, (tail, head) in enumerate(self.edge_list):
                 if head == node:
-                    incoming += self.mixed[i](states[tail], target, choice, i)
-            total = _sum(incoming, states[0].x, channels, self.stride)
+                    total = self.mixed[i](total, states[tail], active[i], weights[i])
             if target is not None:
                 total = apply_mask(total, target, 1)
             states.append(self._state(node, total, target))
         out = torch.cat([state.x for state in states[1:]], dim=1)
         carried = self._carried(x, normed, source, target, channels)
         if carried is not None:
-            out = out + carried
+            out += carried
         return out if target is None else apply_mask(out, target, self.nodes)
+
+    def _active(self, choice: OpChoice, dtype: torch.dtype) -> list[dict[str, Tensor | None]]:
+        """For each edge the candidates that are computed, each with its probability."""
+        active: list[dict[str, Tensor | None]] = []
+        probs = None if choice.weight is None else choice.weight.to(dtype).flatten().unbind()
+        for i, edge in enumerate(self.mixed):
+            names = edge.candidates
+            chosen = range(len(names)) if choice.index is None else (choice.index[i],)
+            active.append({names[j]: None if probs is None else probs[i * len(names) + j] for j in chosen})
+        return active
+
+    def _quantised(
+        self, active: list[dict[str, Tensor | None]], inner: Width | None, target: Width | None, dtype: torch.dtype
+    ) -> list[dict[str, tuple[Tensor, ...]]]:
+        """The quantised weights of all active candidates; those of one shape are quantised together."""
+        alike: dict[tuple[str, int], list[int]] = {}
+        for i, (edge, names) in enumerate(zip(self.mixed, active, strict=True)):
+            for name in names:
+                if name in edge.units:
+                    alike.setdefault((name, edge.stride), []).append(i)
+        weights: list[dict[str, tuple[Tensor, ...]]] = [{} for _ in active]
+        for (name, stride), edges in alike.items():
+            source = target if stride == 1 else inner
+            units = [self.mixed[i].units[name] for i in edges]
+            for i, quantised in zip(edges, quantise_units(units, source, target, dtype), strict=True):
+                weights[i][name] = quantised
+        return weights
 
     def _state(self, node: int, x: Tensor, width: Width | None) -> NodeState:
         normalize = self.node_norms[str(node)] if str(node) in self.node_norms else None
-        sign = (lambda normed: sign_clip(normed, self.clip)) if self.norm == "node" else None
-        return NodeState(x, width, normalize, sign)
+        return NodeState(x, width, normalize, self.norm == "node")
 
     def _carried(
         self, x: Tensor, normed: Tensor, source: Width | None, target: Width | None, channels: int
@@ -188,12 +216,3 @@ class Cell(nn.Module):
             return carried
         return fit_channels(pooled_twice(x), self.nodes, channels)
 
-
-def _sum(terms: list[Tensor], like: Tensor, channels: int, stride: int) -> Tensor:
-    """Sum of an edge list; a node without active edges is zero."""
-    if not terms:
-        return like.new_zeros(like.shape[0], channels, like.shape[2] // stride, like.shape[3] // stride)
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total

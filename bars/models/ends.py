@@ -46,7 +46,7 @@ class Stem(nn.Module):
             x = self.convs[1](x if inner_mask is None else x * inner_mask.to(x.dtype).view(1, -1, 1, 1))
         x = self._active(x, 1, width)
         if self.expand is None:
-            return x.repeat(1, self.nodes, 1, 1)
+            return torch.cat([x] * self.nodes, dim=1)  # repeat() would leave channels-last
         if width is not None and width.channels != self.c:
             x = F.pad(x, (0, 0, 0, 0, 0, self.c - width.channels))
         return self._active(self.expand(F.relu(x)), self.nodes, width)
@@ -70,7 +70,8 @@ class Head(nn.Linear):
         self.c, self.nodes = c, nodes
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean((2, 3))
+        # Over a channels-last view, so that the gradient is channels-last too, down to the stem.
+        pooled = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
         active = pooled.shape[1] // self.nodes
         weight = self.weight
         if active != self.c:
