@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.workflow.planning import FakeTree, Job, copy_project, plan, snakemake
+from tests.workflow.planning import STUDY, FakeTree, Job, copy_project, plan, touch
+
+# Of the ablations and baselines, those that the fake trees have.
+KEPT = ("collapsed-search", "without-flops-reg", "without-sampling-in-derive", "resnet18-xnor")
 
 
 @pytest.fixture(scope="session")
@@ -15,15 +20,19 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 
 @pytest.fixture(scope="session")
-def fake_master(tmp_path_factory: pytest.TempPathFactory, everything: list[Job]) -> Path:
+def fake_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_project(tmp_path_factory.mktemp("fake") / "project")
-    for job in everything:
+    experiments = yaml.safe_load((root / "params.yaml").read_text())["experiments"]
+    names = [name for group in ("ablations", "baselines") for name in experiments[group]]
+    fewer: dict[str, Any] = {name: None for name in names if name not in KEPT}
+    study = {"include": "params.yaml", "scales": {"smoke": {"experiments": fewer}}}
+    (root / STUDY).write_text(yaml.safe_dump(study))
+    for job in plan(["all", "datasets"], root=root, directory=root, params=STUDY):
         for output in job.outputs:
             path = root / output
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"fake {output}\n")
-    done = snakemake("--touch", "--forceall", "--quiet", "all", "--", "all", root=root)
-    assert done.returncode == 0, done.stderr
+    touch(["all", "datasets"], root=root, params=STUDY)
     return root
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDY = "study.yaml"  # the params file of a fake tree: params.yaml with fewer experiments
 COPIED = ("Snakefile", "workflow", "profiles", "bars", "genotypes", "params.yaml", "environment.yml", "pyproject.toml")
 
 
@@ -81,12 +82,23 @@ def plan(
     targets: Iterable[str] = (), *, root: Path = ROOT, directory: Path, forceall: bool = True, **config: str
 ) -> list[Job]:
     """Jobs that Snakemake would run for the targets (default: all), without running them."""
+    return _execute("dryrun", targets, root, directory, forceall, config)
+
+
+def touch(targets: Iterable[str], *, root: Path, **config: str) -> None:
+    """Let Snakemake record the files that are there as up to date (`--touch --forceall`)."""
+    _execute("touch", targets, root, root, True, config)
+
+
+def _execute(
+    executor: str, targets: Iterable[str], root: Path, directory: Path, forceall: bool, config: Mapping[str, str]
+) -> list[Job]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
     collector = _Collector()
     logger = logging.getLogger("snakemake.logging")
-    output = OutputSettings(dryrun=True, printshellcmds=True, quiet={Quietness.ALL}, enable_file_logging=False)
+    output = OutputSettings(dryrun=executor == "dryrun", quiet={Quietness.ALL}, enable_file_logging=False)
     with _kept_state(), _silence(), SnakemakeApi(output) as api:
         logger.addHandler(collector)
         try:
@@ -97,7 +109,7 @@ def plan(
                 workdir=directory,
             )
             dag = workflow.dag(DAGSettings(targets=set(targets), forceall=forceall))
-            dag.execute_workflow(executor="dryrun")
+            dag.execute_workflow(executor=executor)
         finally:
             logger.removeHandler(collector)
     return collector.jobs
@@ -129,7 +141,7 @@ class FakeTree:
 
     def pending(self, *targets: str, **config: str) -> set[str]:
         """Jobs that would run now, as ``experiment:stage`` or rule, without the pseudo-rules."""
-        jobs = plan(targets, root=self.root, directory=self.root, forceall=False, **config)
+        jobs = plan(targets, root=self.root, directory=self.root, forceall=False, **{"params": STUDY, **config})
         return {job.run for job in jobs if job.outputs}
 
     def edit(self, name: str, change: Callable[[str], str]) -> None:

@@ -15,11 +15,12 @@ from dvc.stage import PipelineStage
 from bars.errors import BarsError
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
-from bars.report.inputs import FIGURES, TABLES
+from bars.pipeline.params import ReportParams
+from bars.report.inputs import FIGURES, TABLES, parameters
 from tests.workflow.planning import ROOT, Job, copy_project, plan
 
-pytestmark = pytest.mark.xdist_group("dvc")
-
+# Read where the rules are made, not by a job.
+PARSED = ("Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
 GROUPS = ("searched", "ablations", "widened", "baselines")
 
 
@@ -113,8 +114,15 @@ def test_a_stage_depends_on_nothing_that_no_job_reads(
     for name, stage in stages.items():
         read = {path for job in own_jobs(jobs[name], files(stage.outs, root)) for path in job.inputs}
         for dep in files(stage.deps, root):
-            always = inside(str(dep), [Path("Snakefile"), Path("workflow/rules"), Path("bars/pipeline")])
-            assert always or any(inside(path, [dep]) for path in read), f"{name} does not read {dep}"
+            parsed = inside(str(dep), map(Path, PARSED))
+            assert parsed or any(inside(path, [dep]) for path in read), f"{name} does not read {dep}"
+
+
+def test_a_stage_depends_on_the_genotypes_that_params_yaml_names(stages: dict[str, PipelineStage], root: Path) -> None:
+    for group, experiments in load_params(ROOT / "params.yaml").tree["experiments"].items():
+        for experiment in experiments.values():
+            if isinstance(experiment.get("genotype"), str):
+                assert inside(experiment["genotype"], files(stages[group].deps, root))
 
 
 def own_jobs(jobs: list[Job], outs: list[Path]) -> list[Job]:
@@ -152,13 +160,17 @@ def changed(tree: dict[str, Any], path: tuple[str, ...]) -> Iterator[dict[str, A
 
 
 def recorded(params: Params) -> dict[str, object]:
-    """What Snakemake records for the jobs of each DVC stage that makes runs."""
+    """What Snakemake records of the parameters for the jobs of each DVC stage."""
     grid = Grid(params, "smoke")
     found: dict[str, object] = {"data": {name: grid.dataset_params(name) for name in grid.datasets}}
     for group in GROUPS:
         own = [e for e in grid.runnable() if e.group == group]
         found[group] = [(e.name, e.seeds, [e.stage_params(stage) for stage in e.stages]) for e in own]
-    return found
+    return found | {name: parameters(name, grid) for name in (*TABLES, *FIGURES)}
+
+
+def report(tree: dict[str, Any]) -> ReportParams:
+    return ReportParams.model_validate(tree.get("report", {}))
 
 
 def test_a_stage_names_every_parameter_that_its_jobs_record(stages: dict[str, PipelineStage]) -> None:
@@ -170,11 +182,11 @@ def test_a_stage_names_every_parameter_that_its_jobs_record(stages: dict[str, Pi
     }
     seen = dict.fromkeys(before, 0)
     for path in leaves(params.tree):
-        if path[0] == "report" or (path[0] == "scales" and path[1] != "smoke"):
+        if path[0] == "scales" and path[1] != "smoke":
             continue
         for other in changed(params.tree, path):
             try:
-                after = recorded(dataclasses.replace(params, tree=other))
+                after = recorded(dataclasses.replace(params, tree=other, report=report(other)))
             except (BarsError, ArithmeticError, LookupError, TypeError, ValueError):
                 continue  # no valid value here
             for name in (name for name in before if after[name] != before[name]):
@@ -182,15 +194,8 @@ def test_a_stage_names_every_parameter_that_its_jobs_record(stages: dict[str, Pi
                 covered = any(path[: len(key)] == key for key in declared[name])
                 assert covered, f"{'.'.join(path)} changes jobs of {name}, whose params in dvc.yaml do not name it"
             break
-    assert all(count > 3 for count in seen.values()), seen
-
-
-def test_tables_and_figures_name_what_they_read_of_the_parameters(stages: dict[str, PipelineStage]) -> None:
-    for name in (*TABLES, *FIGURES):
-        declared = {key for dep in stages[name].deps for key in (getattr(dep, "params", None) or [])}
-        assert {"scale", "scales.smoke", "experiments", "recipe"} <= declared
-        assert ("report.figures" in declared) == (name in FIGURES)
-        assert ("report.claims" in declared) == (name == "claims")
+    assert set(seen) == set(stages) - {"metrics"}
+    assert all(count > 3 for name, count in seen.items() if name not in TABLES), seen
 
 
 def test_dvc_neither_phones_home_nor_looks_for_stages_in_tests() -> None:

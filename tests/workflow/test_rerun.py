@@ -7,9 +7,7 @@ import re
 import pytest
 
 from bars.report.inputs import FIGURES, TABLES
-from tests.workflow.planning import FakeTree
-
-pytestmark = pytest.mark.xdist_group("rerun")
+from tests.workflow.planning import STUDY, FakeTree, plan
 
 CHAIN = ("search", "derive", "retrain", "evaluate")
 
@@ -33,9 +31,9 @@ def test_a_palette_reruns_only_the_figures(fake_tree: FakeTree) -> None:
     assert fake_tree.pending("all") == set(FIGURES)
 
 
-def test_a_threshold_of_the_claims_reruns_only_the_claims(fake_tree: FakeTree) -> None:
+def test_a_threshold_of_the_claims_reruns_only_who_reads_it(fake_tree: FakeTree) -> None:
     fake_tree.edit("params.yaml", lambda text: text.replace("min_seeds: 2", "min_seeds: 3"))
-    assert fake_tree.pending("all") == {"claims"}
+    assert fake_tree.pending("all") == {"claims", "table1"}
 
 
 def test_an_ablation_s_parameter_reruns_its_chain_and_what_reads_it(fake_tree: FakeTree) -> None:
@@ -61,20 +59,20 @@ def test_a_retrain_parameter_reruns_no_search(fake_tree: FakeTree) -> None:
 
 def test_a_value_written_otherwise_or_in_another_file_reruns_nothing(fake_tree: FakeTree) -> None:
     fake_tree.edit("params.yaml", lambda t: t.replace("lr: 5.0e-3", "lr: 0.0050"))
-    (fake_tree.root / "study.yaml").write_text("include: params.yaml\n")
-    assert fake_tree.pending("all", params="study.yaml") == set()
+    (fake_tree.root / "other.yaml").write_text("include: study.yaml\n")
+    assert fake_tree.pending("all", params="other.yaml") == set()
 
 
-def test_the_place_of_the_data_reruns_no_training(fake_tree: FakeTree) -> None:
+def test_how_images_are_loaded_reruns_no_stage_but_where_they_lie_does(fake_tree: FakeTree) -> None:
     fake_tree.edit("params.yaml", lambda t: t.replace("source: digits,", "source: digits, workers: 3,"))
-    assert {name.partition(":")[2] for name in stages(fake_tree.pending("baselines"))} <= {"retrain", "evaluate"}
+    assert fake_tree.pending("all") <= set(FIGURES)
+    fake_tree.edit("params.yaml", lambda t: t.replace("workers: 3,", "path: elsewhere,"))
+    assert {"data", "bars-b:search"} <= fake_tree.pending("all")
 
 
 def test_a_new_seed_runs_that_seed_only(fake_tree: FakeTree) -> None:
     fake_tree.edit("params.yaml", lambda t: t.replace("seeds: [0]\n", "seeds: [0, 1]\n"))
-    from tests.workflow.planning import plan
-
-    jobs = plan(["searched"], root=fake_tree.root, directory=fake_tree.root, forceall=False)
+    jobs = plan(["searched"], root=fake_tree.root, directory=fake_tree.root, forceall=False, params=STUDY)
     assert {job.wildcards["seed"] for job in jobs if "experiment" in job.wildcards} == {"1"}
 
 

@@ -8,6 +8,7 @@ for artifact in (*TABLES, *FIGURES):
             artifact
         input:
             [f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
+            chain=files_behind(need_paths(artifact, GRID)),
             code=artifact_code(artifact),
         output:
             [
@@ -29,7 +30,7 @@ for artifact in (*TABLES, *FIGURES):
             ENVIRONMENT
         params:
             scale=SCALE,
-            report=artifact_params(artifact),
+            report=canonical(parameters(artifact, GRID)),
             options=options(1, out=is_figure),
         shell:
             f"python -m bars {command} {{params.options}} > {{log:q}} 2>&1"

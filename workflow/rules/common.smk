@@ -17,7 +17,7 @@ from bars.pipeline import paths
 from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.load import GROUPS, load_params
-from bars.report.inputs import FIGURES, TABLES, need_paths
+from bars.report.inputs import FIGURES, TABLES, need_paths, parameters
 
 RESULTS = "results"
 ENVIRONMENT = "../../environment.yml"
@@ -76,6 +76,12 @@ def code(*modules):
     return [local(beside(path)) for path in closure(*modules)]
 
 
+def data_params(wildcards):
+    """Params function: a data set, without how its images are fetched and loaded, which changes no split."""
+    data = GRID.dataset_params(wildcards.dataset)["data"]
+    return canonical({key: value for key, value in data.items() if key not in ("download", "workers")})
+
+
 def any_of(names):
     """Wildcard constraint: one of these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -112,31 +118,36 @@ def stage_inputs(stage):
 
 
 def stage_chain(stage):
-    """Input function: all files back to the split, whose hashes a stage verifies before it runs.
+    """Input function: all files behind those inputs."""
+    return lambda wildcards: files_behind(experiment_of(wildcards).inputs(stage, int(wildcards.seed)))
+
+
+def files_behind(inputs):
+    """All files back to the splits, whose hashes a command verifies before it reads its inputs.
 
     Ancient: their dates do not matter, since a change that does matter comes through the inputs.
     """
-
-    def files(wildcards):
-        inputs = experiment_of(wildcards).inputs(stage, int(wildcards.seed))
-        found, waiting = {}, list(inputs)
-        while waiting:
-            folder = waiting.pop().rpartition("/")[0]
-            if folder in found:
-                continue
-            scale, group, name, *run = folder.split("/")
-            made_by = run[1] if run else "data"
-            found[folder] = [f"{folder}/{file}" for file in (*paths.OUTPUTS[made_by], paths.PROVENANCE)]
-            if run:
-                waiting += GRID[name].inputs(made_by, int(run[0].removeprefix("seed-")))
-        return [ancient(f"{RESULTS}/{path}") for made in found.values() for path in made if path not in inputs]
-
-    return files
+    found, waiting = {}, list(inputs)
+    while waiting:
+        folder = waiting.pop().rpartition("/")[0]
+        if folder in found:
+            continue
+        scale, group, name, *run = folder.split("/")
+        made_by = run[1] if run else "data"
+        found[folder] = [f"{folder}/{file}" for file in (*paths.OUTPUTS[made_by], paths.PROVENANCE)]
+        if run:
+            waiting += GRID[name].inputs(made_by, int(run[0].removeprefix("seed-")))
+    return [ancient(f"{RESULTS}/{path}") for made in found.values() for path in made if path not in inputs]
 
 
 def stage_code(stage):
     """Input function: the source files of the stage, which depend on the kind of network."""
     return lambda wildcards: code(*experiment_of(wildcards).modules(stage))
+
+
+def data_outputs(dataset):
+    """Output files of the data stage."""
+    return [f"{RESULTS}/{paths.data_dir(SCALE, dataset)}/{name}" for name in (*paths.OUTPUTS["data"], paths.PROVENANCE)]
 
 
 def stage_outputs(stage):
@@ -184,22 +195,3 @@ def artifact_code(name):
     data = sorted(path for path in Path(beside("bars/report/data")).iterdir() if path.name in sources)
     return [*files, *(local(str(path)) for path in data)]
 
-
-def artifact_params(name):
-    """What a table or figure reads of params.yaml itself: its settings, and each row's name or why it was not run."""
-    settings = GRID.params.report.model_dump(mode="json")
-    own = settings["figures"] if name in FIGURES else settings["claims"] if name == "claims" else None
-    rows = {
-        e.name: [
-            e.group,
-            e.kind,
-            e.slot,
-            e.label,
-            e.extra,
-            e.reason,
-            e.seeds,
-            e.own_recipe,
-        ]
-        for e in GRID
-    }
-    return canonical({"settings": own, "experiments": rows})

@@ -5,18 +5,9 @@ rule data:
     input:
         code=code(*DATA_MODULES),
     output:
-        [
-            f"{RESULTS}/{paths.data_dir(SCALE, '{dataset}')}/{name}"
-            for name in (*paths.OUTPUTS["data"], paths.PROVENANCE)
-        ],
-    log:
-        f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.log",
-    wildcard_constraints:
-        dataset=any_of(GRID.datasets),
-    conda:
-        ENVIRONMENT
+        data_outputs("{dataset}"),
     params:
-        data=lambda wildcards: canonical(GRID.dataset_params(wildcards.dataset)),
+        data=data_params,
         options=options(4),
     shell:
         "python -m bars data {wildcards.dataset} {params.options} > {log:q} 2>&1"
@@ -49,8 +40,8 @@ for stage in paths.STAGES:
             stage=stage_params(stage),
             options=options(6),
         shell:
-            f"python -m bars {stage} {{wildcards.experiment}} --seed {{wildcards.seed}}"
-            " {params.options} > {log:q} 2>&1"
+            # {rule}, not the loop's variable: Snakemake formats the command when the job runs, after the loop's last turn.
+            "python -m bars {rule} {wildcards.experiment} --seed {wildcards.seed} {params.options} > {log:q} 2>&1"
 
 
 # Targets that name a group of runs; the stages of dvc.yaml ask for them.
@@ -64,7 +55,7 @@ localrules:
 
 rule datasets:
     input:
-        expand(rules.data.output, dataset=list(GRID.datasets)),
+        [path for name in GRID.datasets for path in data_outputs(name)],
 
 
 rule searched:
