@@ -6,6 +6,12 @@ rule data:
         code=code(*DATA_MODULES),
     output:
         data_outputs("{dataset}"),
+    log:
+        f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.log",
+    wildcard_constraints:
+        dataset=any_of(GRID.datasets),
+    conda:
+        ENVIRONMENT
     params:
         data=data_params,
         options=options(4),
