@@ -1,7 +1,6 @@
 # One rule per table and per figure, each with the runs that it needs and no others: table2 must not wait for ablations.
 for artifact in (*TABLES, *FIGURES):
-    is_figure = artifact in FIGURES
-    command = f"{'figure' if is_figure else 'table'} {artifact}"
+    kind = "figure" if artifact in FIGURES else "table"
 
     rule:
         name:
@@ -16,7 +15,7 @@ for artifact in (*TABLES, *FIGURES):
                     report(
                         path,
                         caption=f"../report/{artifact}.rst",
-                        category="Figures" if is_figure else "Tables",
+                        category=f"{kind.capitalize()}s",
                         labels={"artifact": artifact, "file": Path(path).suffix},
                     )
                     if path.endswith((".csv", ".png"))
@@ -31,9 +30,9 @@ for artifact in (*TABLES, *FIGURES):
         params:
             scale=SCALE,
             report=canonical(parameters(artifact, GRID)),
-            options=options(1, out=is_figure),
+            command=command(kind, artifact, depth=1),
         shell:
-            f"python -m bars {command} {{params.options}} > {{log:q}} 2>&1"
+            "python -m bars {params.command} > {log:q} 2>&1"
 
 
 rule metrics:

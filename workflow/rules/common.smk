@@ -54,21 +54,24 @@ def canonical(value):
     return json.dumps(value, sort_keys=True)
 
 
-def options(depth, out=False):
-    """Params function: the options of a command whose output lies so many folders deep.
+def command(*words, depth):
+    """Params function: the arguments of a `bars` command whose output lies so many folders deep.
 
-    Not recorded as a parameter, as it takes the output: that the same values come from another file is no reason to run
-    again. With a storage provider, outputs are local copies elsewhere, and so are the results that a command reads.
+    Words may hold wildcards. Not recorded as a parameter, as it takes the output: that the same values come from another
+    file is no reason to run again. With a storage provider, outputs are local copies elsewhere, and so are the results.
+    A param and not a formatted shell line, since Snakemake evaluates that anew, after the loop that made the rule.
     """
 
-    def given(wildcards, output):
-        words = ["--scale", SCALE, "--params", PARAMS]
+    def arguments(wildcards, output):
+        line = [word.format(**dict(wildcards.items())) for word in words]
+        line += ["--scale", SCALE, "--params", PARAMS]
         base = Path(str(output[0])).parents[depth]
         if base != Path("."):
-            words += ["--results", str(base / RESULTS), *(["--out", str(base / "figures")] if out else [])]
-        return shlex.join(words)
+            line += ["--results", str(base / RESULTS)]
+            line += ["--out", str(base / "figures")] if words[0] == "figure" else []
+        return shlex.join(line)
 
-    return given
+    return arguments
 
 
 def code(*modules):

@@ -14,9 +14,9 @@ rule data:
         ENVIRONMENT
     params:
         data=data_params,
-        options=options(4),
+        command=command("data", "{dataset}", depth=4),
     shell:
-        "python -m bars data {wildcards.dataset} {params.options} > {log:q} 2>&1"
+        "python -m bars {params.command} > {log:q} 2>&1"
 
 
 # One generic rule per stage; they differ in nothing but the stage's name.
@@ -44,10 +44,9 @@ for stage in paths.STAGES:
             gpu=lambda wildcards: gpus(experiment_of(wildcards).runtime.device),
         params:
             stage=stage_params(stage),
-            options=options(6),
+            command=command(stage, "{experiment}", "--seed", "{seed}", depth=6),
         shell:
-            # {rule}, not the loop's variable: Snakemake formats the command when the job runs, after the loop's last turn.
-            "python -m bars {rule} {wildcards.experiment} --seed {wildcards.seed} {params.options} > {log:q} 2>&1"
+            "python -m bars {params.command} > {log:q} 2>&1"
 
 
 # Targets that name a group of runs; the stages of dvc.yaml ask for them.
