@@ -88,6 +88,12 @@ def _figure(args: argparse.Namespace) -> int:
     return write_artifact(write_figure, args.name, args.params, args.scale, args.results, out)
 
 
+def _export(args: argparse.Namespace) -> int:
+    from bars.commands.export import export
+
+    return export(args.params, args.scale, args.results, args.name, args.seed, args.out)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from bars.commands.doctor import examine
 
@@ -131,6 +137,10 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(kind, f"write one {kind} from the results", run)
         sub.add_argument("name", metavar="NAME", help=names)
         sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: results, or figures)")
+    sub = command("export", "write a trained network as ONNX, with its genotype and a card", _export)
+    sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
+    sub.add_argument("--seed", type=int, required=True, metavar="N", help="one of the scale's seeds")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: exports/SCALE/NAME/seed-N)")
     command("doctor", "what is there, and what would stop a run", _doctor)
     return parser
 

@@ -73,6 +73,10 @@ class DeviceError(BarsError):
     """A device, precision or worker that was asked for and is not there."""
 
 
+class ExportError(BarsError):
+    """A network that cannot be exported: a package is missing, or the copy computes something else."""
+
+
 class DivergenceError(BarsError):
     """A loss that became NaN or infinite."""
 

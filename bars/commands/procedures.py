@@ -85,7 +85,7 @@ def _derive_searched(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
         view.runtime,
         _open(job, _split(job), "valid"),
         rec.read_distribution(job.input("distribution.json")).model_dump(mode="json"),
-        _state(job.input("supernet.pt"), SUPERNET),
+        read_state(job.input("supernet.pt"), SUPERNET),
         job.seed,
     )
     return result.genotype, result.candidates
@@ -138,7 +138,7 @@ def evaluate(job: Job) -> Write:
     num_classes = len(split.classes)
     model = build_network(view, genotype, num_classes, split.image_size)
     checkpoint = job.input("checkpoint.pt")
-    _load_state(model, _state(checkpoint, CHECKPOINT), checkpoint)
+    load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
     result = run_evaluate(model, view.evaluate, view.runtime, _open(job, split, "test"))
     cost = network_cost(view, genotype, num_classes, split.image_size)
     fully_binarized, float_parts = is_fully_binarized(model)
@@ -224,7 +224,7 @@ def _parsed(genotype: Any) -> Any:
     return json.loads(genotype) if isinstance(genotype, str) else genotype
 
 
-def _state(path: Path, expected: str) -> dict[str, torch.Tensor]:
+def read_state(path: Path, expected: str) -> dict[str, torch.Tensor]:
     """The weights in a stage's file of tensors. Raises CheckpointError."""
     content = load_tensors(path)
     if content.get("format") != expected or not isinstance(content.get("state"), dict):
@@ -235,7 +235,8 @@ def _state(path: Path, expected: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def _load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Give a network its weights. Raises CheckpointError, naming the file, if they are another one's."""
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
