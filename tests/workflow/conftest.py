@@ -20,7 +20,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 
 @pytest.fixture(scope="session")
-def fake_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fake_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which every output exists, of which Snakemake knows nothing."""
     root = copy_project(tmp_path_factory.mktemp("fake") / "project")
     experiments = yaml.safe_load((root / "params.yaml").read_text())["experiments"]
     names = [name for group in ("ablations", "baselines") for name in experiments[group]]
@@ -32,6 +33,13 @@ def fake_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = root / output
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"fake {output}\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def fake_master(fake_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("touched") / "project"
+    shutil.copytree(fake_results, root)
     touch(["all", "datasets"], root=root, params=STUDY)
     return root
 
