@@ -319,12 +319,13 @@ class Grid:
         return float((self._scale["slots"].get(slot) or {}).get("model_width", self._scale.get("model_width", 1.0)))
 
     def _literal_genotype(self, name: str, given: Any, blocks: Mapping[str, models.Block]) -> dict[str, Any] | None:
-        """A genotype written in params.yaml, or read from the file it names (relative to the params file)."""
+        """A genotype written in params.yaml, or read from the file it names, relative to the params file that does."""
         if given is None or "space" not in blocks:  # the latter: not run, or with problems already noted
             return None
         where, value = self._at(name, "genotype"), given
         if isinstance(given, str):
-            path = self.params.path.parent / given
+            beside = [file.parent / given for file in self.params.files]  # an included file names its own neighbours
+            path = next((path for path in beside if path.is_file()), beside[0])
             where = f"{where}: {path}"
             try:
                 value = json.loads(path.read_text(encoding="utf-8"))
