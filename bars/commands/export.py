@@ -194,6 +194,7 @@ def _card(experiment: Experiment, results: Path, seed: int, part: Part, inputs: 
             "shape": ["n", 3, part.image_size, part.image_size],
             "type": "float32",
             "colours": "RGB",
+            "size": "the largest central square, resized bilinearly with antialiasing",
             "meaning": "(pixel / 255 - mean) / std per colour, pixels 0 to 255",
             "mean": list(part.channel_mean),
             "std": list(part.channel_std),
