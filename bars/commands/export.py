@@ -112,7 +112,8 @@ def to_onnx(model: nn.Module, image_size: int, path: Path) -> None:
     from onnxscript.optimizer import optimize
 
     example = torch.zeros(2, 3, image_size, image_size)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

@@ -133,7 +133,7 @@ def test_both_networks_agree_and_any_batch_size_works(own: Path) -> None:
 
 
 def test_weights_in_the_file_are_binary(own: Path) -> None:
-    """All weights of convolutions but the stem's are one magnitude with a sign each, and no path of this machine stays."""
+    """Weights of convolutions but the stem's are signs of one magnitude, and no path of this machine stays."""
     import onnx
 
     model = onnx.load("mine/" + NETWORK)
