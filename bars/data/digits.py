@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,19 +23,30 @@ _BRIGHTEST = 16  # pixel values of the bundle are counts 0..16
 
 def open_digits(params: DataParams) -> Source:
     """Grey digits as three equal channels 0..255; each class gives ``test_fraction`` of its images to the test part."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
-
-    bundle = load_digits()
-    grey = torch.from_numpy(bundle.images).float().mul_(255 / _BRIGHTEST).round_().to(torch.uint8)
+    counts, digits = _read_bundle()
+    grey = counts.mul(255 / _BRIGHTEST).round_().to(torch.uint8)
     pixels = grey[:, None].expand(-1, 3, -1, -1)  # [N, 3, 8, 8]
     chosen = choose_classes(CLASSES, params.classes, "digits")
-    labels, pixels = restrict(CLASSES, chosen, torch.from_numpy(bundle.target).to(torch.int64), pixels)
+    labels, pixels = restrict(CLASSES, chosen, digits, pixels)
     train, test = _hold_out(labels, chosen, params)
 
     def part(indices: Tensor) -> Dataset:
         return ArrayDataset(dataset_label(params), chosen, labels[indices], pixels[indices])
 
     return Source(chosen, lambda: part(train), lambda: part(test))
+
+
+def _read_bundle() -> tuple[Tensor, Tensor]:
+    """Pixels [1797, 8, 8] and digits [1797] of ``sklearn.datasets.load_digits``, from the file that it reads.
+
+    Importing sklearn.datasets would cost every job of the smoke scale a second or more.
+    """
+    spec = find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("scikit-learn, whose digits these are, is not installed", do="pip install scikit-learn")
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    rows = torch.from_numpy(np.loadtxt(path, delimiter=",", dtype=np.float32))
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].to(torch.int64)
 
 
 def _hold_out(labels: Tensor, classes: tuple[str, ...], params: DataParams) -> tuple[Tensor, Tensor]:
