@@ -52,7 +52,7 @@ orphans: $(ENV)          ## list results that the grid no longer names (ARGS=--d
 	$(RUN) python -m workflow.scripts.orphans $(ARGS)
 
 clean:                   ## remove what the workflow made at every scale, but neither data nor the environment
-	rm -rf .bars .snakemake logs report.html
+	rm -rf .bars .snakemake logs report.html dvc_plots
 	find results figures -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 
 environment: $(ENV)      ## only the environment

@@ -57,7 +57,11 @@ def main() -> int:
             print(*(f"  {problem}" for problem in found), sep="\n", file=sys.stderr)
             print("  do: `snakemake all` makes what is missing, `dvc status` says what changed", file=sys.stderr)
             return 2
-    return subprocess.call([sys.executable, "-m", "snakemake", "--touch", "--forceall", "--quiet", "--", "all"])
+    touch = ["--touch", "--forceall", "--quiet", "all", "--", "all", "datasets"]
+    status = subprocess.call([sys.executable, "-m", "snakemake", *touch])
+    if status == 0:
+        print("Adopted: `snakemake -n all` has nothing to do.")
+    return status
 
 
 if __name__ == "__main__":
