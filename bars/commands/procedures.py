@@ -227,11 +227,16 @@ def _parsed(genotype: Any) -> Any:
 def read_state(path: Path, expected: str) -> dict[str, torch.Tensor]:
     """The weights in a stage's file of tensors. Raises CheckpointError."""
     content = load_tensors(path)
-    if content.get("format") != expected or not isinstance(content.get("state"), dict):
+    state = content.get("state")
+    if content.get("format") != expected or not isinstance(state, dict):
         raise CheckpointError(
             "not the expected file of weights", where=str(path), got=content.get("format"), allowed=expected, do=_AGAIN
         )
-    state: dict[str, torch.Tensor] = content["state"]
+    foreign = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
+    if foreign:
+        raise CheckpointError(
+            "not only weights are in the file of weights", where=str(path), got=str(foreign[:3]), do=_AGAIN
+        )
     return state
 
 

@@ -18,6 +18,8 @@ from bars.pipeline.problems import check, explain
 from bars.space import Genotype, SearchSpace
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A file inside the results folder: no absolute path, no way up.
+InsidePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Status = Literal["completed", "diverged"]
@@ -147,8 +149,8 @@ class Provenance(Record):
     code: dict[str, str | bool | None]
     params: dict[str, Any]
     params_sha256: Sha256
-    inputs: dict[str, Sha256]
-    outputs: dict[str, Sha256]
+    inputs: dict[InsidePath, Sha256]
+    outputs: dict[InsidePath, Sha256]
     libraries: dict[str, str | None]
     device: str
     threads: Annotated[int, Field(ge=1)]

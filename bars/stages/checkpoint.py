@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from bars.errors import CheckpointError
+
+_DELETE = "delete it and run the stage again; it starts from the beginning"
 
 
 class Checkpointer(Protocol):
@@ -52,6 +56,21 @@ class FileCheckpointer:
         self.path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def restoring(checkpoint: Checkpointer) -> Iterator[None]:
+    """Putting a saved state back; whatever does not fit in it is a CheckpointError that says how to start over."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            "the checkpoint is of another run",
+            where=str(getattr(checkpoint, "path", "the stage's checkpoint")),
+            got=f"{type(error).__name__}: {reason}",
+            do=_DELETE,
+        ) from error
+
+
 def save_tensors(state: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values to ``path``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +94,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
             "the checkpoint cannot be read",
             where=str(path),
             got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            do="delete it and run the stage again; it starts from the beginning",
+            do=_DELETE,
         ) from error
     if not isinstance(state, dict):
-        raise CheckpointError("the checkpoint holds no state", where=str(path), got=type(state).__name__, do="delete it")
+        raise CheckpointError("the checkpoint holds no state", where=str(path), got=type(state).__name__, do=_DELETE)
     return state

@@ -16,7 +16,7 @@ from bars.data import Part
 from bars.errors import DivergenceError, ParamsError
 from bars.models.cell import DropPath
 from bars.pipeline.params import RetrainParams, RuntimeParams
-from bars.stages.checkpoint import Checkpointer
+from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, seed_of
 from bars.strategy.schedules import cosine
@@ -104,9 +104,10 @@ class Trainer:
         rows: list[dict[str, float]] = []
         saved = checkpoint.load()
         if saved is not None:
-            rows = saved["rows"]
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            with restoring(checkpoint):
+                rows = list(saved["rows"])
+                self.model.load_state_dict(saved["model"])
+                self.optimizer.load_state_dict(saved["optimizer"])
         for epoch in range(len(rows), self.params.epochs):
             row = self.epoch(epoch)
             if not math.isfinite(row["train_loss"]):

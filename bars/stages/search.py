@@ -18,7 +18,7 @@ from bars.errors import DivergenceError, ParamsError
 from bars.models.supernet import Sample, Supernet
 from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.space import SearchSpace
-from bars.stages.checkpoint import Checkpointer
+from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, generator, seed_of
 from bars.strategy.distribution import Distribution
@@ -115,8 +115,9 @@ class Search:
         history = [self._logits()]
         saved = checkpoint.load()
         if saved is not None:
-            rows, history = saved["rows"], saved["history"]
-            self._restore(saved)
+            with restoring(checkpoint):
+                rows, history = list(saved["rows"]), list(saved["history"])
+                self._restore(saved)
         status = "completed"
         for epoch in range(len(rows), self.params.epochs):
             row = self.epoch(epoch)
