@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV   ?= .venv
 SETUP  ?= yes
-CORES  ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())' 2>/dev/null || echo 1)
+CORES  ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 TARGET ?= results/table2.csv
 ARGS   ?=
 
