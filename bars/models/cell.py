@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from bars.binarize.quantizers import binary_sign
-from bars.models.primitives import BinaryUnit, Template, pooled_twice, quantise_units
+from bars.models.primitives import BinaryUnit, Template, pooled_twice
 from bars.models.width import Width, apply_mask, fit_channels
-from bars.space import NONE, SHORTCUT, Edge, kernel_size
+from bars.space import SHORTCUT, Edge, kernel_size
 
 
 @dataclass(frozen=True)
 class OpChoice:
-    """Draw of the primitives of one cell: probabilities [edges, candidates], and the drawn index where it is one-hot."""
+    """Draw of the primitives of one cell: probabilities [edges, candidates], and the drawn index where it is hard."""
 
     weight: Tensor | None
     index: Sequence[int] | None = None
@@ -44,75 +44,11 @@ class DropPath(nn.Module):
         return x * keep.to(x.dtype) / (1.0 - self._now)
 
 
-class MixedEdge(nn.Module):
-    """An edge with its candidate primitives; ``none`` computes nothing, ``shortcut`` has no weights."""
-
-    def __init__(self, candidates: Sequence[str], c_in: int, c_out: int, stride: int, template: Template) -> None:
-        super().__init__()
-        self.candidates, self.stride = tuple(candidates), stride
-        self.units = nn.ModuleDict()
-        for name in candidates:
-            kernel = kernel_size(name)
-            if kernel is not None:
-                self.units[name] = BinaryUnit(
-                    c_in, c_out, kernel, template, stride=stride, shortcut=template.op_shortcut
-                )
-        self.drop_path = DropPath()
-
-    def forward(
-        self, total: Tensor, node: NodeState, active: Mapping[str, Tensor | None], weights: Mapping[str, Sequence[Tensor]]
-    ) -> Tensor:
-        """Add the outputs of the ``active`` candidates, each times its probability if it has one, to the head's total."""
-        for name, scale in active.items():
-            if name == NONE:
-                continue
-            if name in self.units:
-                total = self._convolve(total, self.units[name], node, scale, weights[name])
-            else:
-                carried = node.x if self.stride == 1 else node.pooled
-                total = total.add_(carried) if scale is None else total.addcmul_(carried, scale)
-        return total
-
-    def _convolve(
-        self, total: Tensor, unit: nn.Module, node: NodeState, scale: Tensor | None, weights: Sequence[Tensor]
-    ) -> Tensor:
-        shared = {"scale": scale, "signs": node.signs, "weights": weights}
-        if not self.drop_path.active:
-            output: Tensor = unit(node.normed, node.width, total=total, **shared)
-            return output
-        return total.add_(self.drop_path(unit(node.normed, node.width, total=torch.zeros_like(total), **shared)))
-
-
-class NodeState:
-    """A node's features, and what its outgoing edges share: normalised features, signs, pooled features."""
-
-    def __init__(self, x: Tensor, width: Width | None, normalize: nn.Module | None, share_signs: bool) -> None:
-        self.x, self.width = x, width
-        self._normalize, self._share_signs = normalize, share_signs
-
-    @cached_property
-    def normed(self) -> Tensor:
-        """Batch-normalised features without affine part."""
-        assert self._normalize is not None
-        normed: Tensor = self._normalize(self.x)
-        return normed
-
-    @cached_property
-    def signs(self) -> Tensor | None:
-        """Signs with ``norm: node``; None where every edge has its own. The units take care of their gradient."""
-        return binary_sign(self.normed.detach()) if self._share_signs else None
-
-    @cached_property
-    def pooled(self) -> Tensor:
-        """What a strided shortcut carries."""
-        return pooled_twice(self.x)
-
-
 class Cell(nn.Module):
-    """One preprocess, dense edges between ``nodes`` nodes, their concatenation, and a shortcut across (BARS Sec. 4.1.2).
+    """One preprocess, dense edges between ``nodes`` nodes, their concatenation, a cell shortcut (BARS Sec. 4.1.2).
 
-    Input [N, nodes * c_in, H, W], output [N, nodes * c, H/stride, W/stride]. ``candidates`` names the primitives of each
-    edge: all of the space in a supernet, the chosen one in a derived network.
+    Input [N, nodes * c_in, H, W], output [N, nodes * c, H/stride, W/stride]. ``candidates`` names the primitives of
+    each edge: all of the space in a supernet, the chosen one in a derived network.
     """
 
     def __init__(
@@ -127,22 +63,41 @@ class Cell(nn.Module):
         super().__init__()
         nodes, inner = template.nodes, c // stride
         self.nodes, self.stride, self.c = nodes, stride, c
-        self.edge_list = tuple(edges)
+        self.edges, self.candidates = tuple(edges), tuple(map(tuple, candidates))
         self.norm = template.norm
         self.input_norm = template.normalize(nodes * c_in)
         self.preprocess = BinaryUnit(c_in, inner, 1, template, in_blocks=nodes)
-        self.mixed = nn.ModuleList(
-            MixedEdge(names, inner if source == 0 else c, c, stride if source == 0 else 1, template)
-            for (source, _), names in zip(edges, candidates, strict=True)
-        )
-        convolving = {s for (s, _), names in zip(edges, candidates, strict=True) if any(map(kernel_size, names))}
-        self.node_norms = nn.ModuleDict(
-            {str(node): template.normalize(inner if node == 0 else c) for node in sorted(convolving)}
-        )
+        self.node_norms, self.units = nn.ModuleDict(), nn.ModuleDict()
+        for node in range(nodes):
+            c_node, node_stride = (inner, stride) if node == 0 else (c, 1)
+            units = nn.ModuleDict()
+            for name in dict.fromkeys(name for names in self.candidates for name in names):
+                kernel, count = kernel_size(name), len(self.edges_of(node, name))
+                if kernel is not None and count:
+                    units[name] = BinaryUnit(
+                        c_node, c, kernel, template, stride=node_stride, shortcut=template.op_shortcut, edges=count
+                    )
+            if units:
+                self.node_norms[str(node)] = template.normalize(c_node)
+                self.units[str(node)] = units
+        self.drop_path = DropPath()
         self.shortcut: BinaryUnit | None = None
-        self.shortcut_kind = "none" if not template.cell_shortcut else "identity" if stride == 1 else template.reduction_shortcut
+        self.shortcut_kind = "none" if not template.cell_shortcut else "identity"
+        if template.cell_shortcut and stride == 2:
+            self.shortcut_kind = template.reduction_shortcut
         if self.shortcut_kind == "binary_conv":
             self.shortcut = BinaryUnit(c_in, c, 3, template, stride=2, in_blocks=nodes, out_blocks=nodes)
+
+    def edges_of(self, node: int, name: str) -> list[int]:
+        """The edges that leave ``node`` and have the candidate ``name``, in the order in which its unit has them."""
+        leaving = zip(self.edges, self.candidates, strict=True)
+        return [i for i, ((tail, _), names) in enumerate(leaving) if tail == node and name in names]
+
+    def units_of(self, node: int) -> dict[str, BinaryUnit]:
+        """The units of the edges that leave ``node``, by primitive."""
+        if str(node) not in self.units:
+            return {}
+        return {name: cast(BinaryUnit, unit) for name, unit in cast(nn.ModuleDict, self.units[str(node)]).items()}
 
     def forward(
         self, x: Tensor, source: Width | None = None, target: Width | None = None, choice: OpChoice | None = None
@@ -150,23 +105,22 @@ class Cell(nn.Module):
         """``source`` and ``target`` are the widths of input and output; a derived cell needs none of the arguments."""
         inner = target if self.stride == 1 or target is None else target.halved()
         normed = self.input_norm(x)
-        states = [self._state(0, self.preprocess(normed, source, inner), inner)]
-        active = self._active(choice or OpChoice(None), x.dtype)
-        weights = self._quantised(active, inner, target, x.dtype)
-        n, _, height, width = x.shape
+        features = self.preprocess(normed, source, inner)
         channels = self.c if target is None else target.channels
-        # Written in channels-last, which BN and convolutions on it then keep.
-        shape = (n, channels, height // self.stride, width // self.stride)
-        like = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for node in range(1, self.nodes + 1):
-            total = torch.zeros_like(like)
-            for i, (tail, head) in enumerate(self.edge_list):
-                if head == node:
-                    total = self.mixed[i](total, states[tail], active[i], weights[i])
-            if target is not None:
-                total = apply_mask(total, target, 1)
-            states.append(self._state(node, total, target))
-        out = torch.cat([state.x for state in states[1:]], dim=1)
+        totals = _zeros(self.nodes, x, channels, self.stride)
+        active = self._active(choice or OpChoice(None), x.dtype)
+        for node in range(self.nodes):
+            width = inner if node == 0 else target
+            if node > 0:
+                # Nothing is added to this node any more: all its edges come from nodes before it.
+                features = totals[node - 1]
+                if width is not None:
+                    features = totals[node - 1] = apply_mask(features, width, 1)
+            self._send_shortcuts(node, features, active, totals)
+            self._send_units(node, features, (width, target), active, totals)
+        if target is not None:
+            totals[-1] = apply_mask(totals[-1], target, 1)
+        out = torch.cat(totals, dim=1)
         carried = self._carried(x, normed, source, target, channels)
         if carried is not None:
             out += carried
@@ -176,32 +130,58 @@ class Cell(nn.Module):
         """For each edge the candidates that are computed, each with its probability."""
         active: list[dict[str, Tensor | None]] = []
         probs = None if choice.weight is None else choice.weight.to(dtype).flatten().unbind()
-        for i, edge in enumerate(self.mixed):
-            names = edge.candidates
+        for i, names in enumerate(self.candidates):
             chosen = range(len(names)) if choice.index is None else (choice.index[i],)
             active.append({names[j]: None if probs is None else probs[i * len(names) + j] for j in chosen})
         return active
 
-    def _quantised(
-        self, active: list[dict[str, Tensor | None]], inner: Width | None, target: Width | None, dtype: torch.dtype
-    ) -> list[dict[str, tuple[Tensor, ...]]]:
-        """The quantised weights of all active candidates; those of one shape are quantised together."""
-        alike: dict[tuple[str, int], list[int]] = {}
-        for i, (edge, names) in enumerate(zip(self.mixed, active, strict=True)):
-            for name in names:
-                if name in edge.units:
-                    alike.setdefault((name, edge.stride), []).append(i)
-        weights: list[dict[str, tuple[Tensor, ...]]] = [{} for _ in active]
-        for (name, stride), edges in alike.items():
-            source = target if stride == 1 else inner
-            units = [self.mixed[i].units[name] for i in edges]
-            for i, quantised in zip(edges, quantise_units(units, source, target, dtype), strict=True):
-                weights[i][name] = quantised
-        return weights
+    def _send_shortcuts(
+        self, node: int, features: Tensor, active: Sequence[Mapping[str, Tensor | None]], totals: list[Tensor]
+    ) -> None:
+        """Add the shortcuts that leave ``node`` to the totals of the nodes behind it."""
+        carried: Tensor | None = None
+        for (tail, head), names in zip(self.edges, active, strict=True):
+            if tail == node and SHORTCUT in names:
+                if carried is None:
+                    carried = pooled_twice(features) if node == 0 and self.stride == 2 else features
+                scale, total = names[SHORTCUT], totals[head - 1]
+                totals[head - 1] = total.add_(carried) if scale is None else total.addcmul_(carried, scale)
 
-    def _state(self, node: int, x: Tensor, width: Width | None) -> NodeState:
-        normalize = self.node_norms[str(node)] if str(node) in self.node_norms else None
-        return NodeState(x, width, normalize, self.norm == "node")
+    def _send_units(
+        self,
+        node: int,
+        features: Tensor,
+        widths: tuple[Width | None, Width | None],
+        active: Sequence[Mapping[str, Tensor | None]],
+        totals: list[Tensor],
+    ) -> None:
+        """Add the binary convolutions that leave ``node`` to the totals; ``widths`` are those of input and output."""
+        normed: Tensor | None = None
+        signs: Tensor | None = None
+        for name, unit in self.units_of(node).items():
+            edges = self.edges_of(node, name)
+            rows = [row for row, edge in enumerate(edges) if name in active[edge]]
+            if not rows:
+                continue
+            if normed is None:
+                normed = self.node_norms[str(node)](features)
+                signs = binary_sign(normed.detach()) if self.norm == "node" else None
+            heads = [self.edges[edges[row]][1] - 1 for row in rows]
+            scales = [active[edges[row]][name] for row in rows]
+            given = [scale for scale in scales if scale is not None]
+            into = [totals[head] for head in heads]
+            if self.drop_path.active:
+                into = [torch.zeros_like(total) for total in into]
+            outputs = unit.add_to(
+                into,
+                normed,
+                *widths,
+                rows=None if len(rows) == len(edges) else rows,
+                scale=torch.stack(given) if given else None,
+                signs=signs,
+            )
+            for head, output in zip(heads, outputs, strict=True):
+                totals[head] = totals[head].add_(self.drop_path(output)) if self.drop_path.active else output
 
     def _carried(
         self, x: Tensor, normed: Tensor, source: Width | None, target: Width | None, channels: int
@@ -216,3 +196,11 @@ class Cell(nn.Module):
             return carried
         return fit_channels(pooled_twice(x), self.nodes, channels)
 
+
+def _zeros(count: int, like: Tensor, channels: int, stride: int) -> list[Tensor]:
+    """Where edges are summed, for ``count`` nodes: [N, channels, H/stride, W/stride], channels-last, which BN keeps."""
+    n, _, height, width = like.shape
+    shape = (n, channels, height // stride, width // stride)
+    layout = torch.channels_last
+    empty = [torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout) for _ in range(count)]
+    return [total.zero_() for total in empty]

@@ -25,15 +25,16 @@ class ConvNorm(nn.Module):
 class Stem(nn.Module):
     """Images [N, 3, H, W] -> features [N, nodes * c, h, w] with the same h, w (cifar) or a quarter of them (imagenet).
 
-    The c stem channels are repeated for each node of the first cell (``tile``), which costs nothing and keeps everything
-    behind the stem binary; ``conv1x1`` is the authors' extra full-precision convolution.
+    The c stem channels are repeated for each node of the first cell (``tile``), which costs nothing and keeps
+    everything behind the stem binary; ``conv1x1`` is the authors' extra full-precision convolution.
     """
 
     def __init__(self, kind: str, expand: str, c: int, nodes: int, track: bool) -> None:
         super().__init__()
         self.c, self.nodes = c, nodes
         if kind == "imagenet":
-            self.convs = nn.ModuleList([ConvNorm(3, max(1, c // 2), 3, 2, track), ConvNorm(max(1, c // 2), c, 3, 2, track)])
+            half = max(1, c // 2)
+            self.convs = nn.ModuleList([ConvNorm(3, half, 3, 2, track), ConvNorm(half, c, 3, 2, track)])
         else:
             self.convs = nn.ModuleList([ConvNorm(3, c, 3, 1, track)])
         self.expand = ConvNorm(c, nodes * c, 1, 1, track) if expand == "conv1x1" else None
@@ -78,8 +79,3 @@ class Head(nn.Linear):
             weight = weight.view(-1, self.nodes, self.c)[:, :, :active].reshape(weight.shape[0], -1)
         return F.linear(pooled, weight, self.bias)
 
-
-def half_stem_mask(choices: Tensor, widths: list[int], total: int) -> Tensor:
-    """Mask [total // 2] of the channels between the two ImageNet stem convolutions, for relaxed choices [widths]."""
-    rows = torch.tensor([[float(j < max(1, c // 2)) for j in range(max(1, total // 2))] for c in widths], device=choices.device)
-    return choices @ rows

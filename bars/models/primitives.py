@@ -1,8 +1,11 @@
-"""The candidate operations of an edge, and the one binary unit they and the cell's own convolutions are built from.
+"""The binary unit that edges, preprocess and cell shortcut are built from.
 
-A unit is BN -> sign -> binary convolution [+ shortcut] -> ReLU (authors' order). With stride 2 it is two convolutions on
-spatially staggered inputs whose outputs are concatenated (BARS Sec. 4.1.2); they are interleaved channel by channel, a
-permutation of plain concatenation under which keeping the first channels keeps both halves.
+A unit is BN -> sign -> binary convolution [+ shortcut] -> ReLU (authors' order). With stride 2 it is two convolutions
+on spatially staggered inputs whose outputs are concatenated (BARS Sec. 4.1.2); they are interleaved channel by channel,
+a permutation of plain concatenation under which keeping the first channels keeps both halves.
+
+Edges that leave one node read the same normalised features, so one module holds the units of all of them: their weights
+are quantised together, and where feature maps are tiny they are computed together.
 """
 
 from __future__ import annotations
@@ -23,8 +26,6 @@ from bars.binarize.quantizers import (
     ScaledSign,
     Scaling,
     binary_sign,
-    mean_abs,
-    sign_clip,
     sign_clip_gradient,
 )
 from bars.models.width import Width
@@ -45,7 +46,9 @@ class Template:
     mask_activations: bool
 
     @classmethod
-    def of(cls, space: SpaceParams, binarize: BinarizeParams, *, track: bool, width_mask: str = "activation") -> Template:
+    def of(
+        cls, space: SpaceParams, binarize: BinarizeParams, *, track: bool, width_mask: str = "activation"
+    ) -> Template:
         """The template that params.yaml describes."""
         return cls(
             nodes=space.nodes,
@@ -70,86 +73,131 @@ class Presigned(ActivationQuantizer):
         return x
 
 
-class CellConv2d(BinaryConv2d):
-    """A binary convolution of a cell that can run at part of its width; channels are counted per node.
+# Multiply-adds of an edge below which several edges are one grouped convolution: the overhead of a call is larger than
+# what the grouped kernel loses. Measured on a CPU (docs/PERFORMANCE.md).
+TOGETHER_BELOW = 10_000_000
 
-    Weight [out_blocks * c_out, in_blocks * c_in, k, k]. Called with signs and the quantised weight that ``quantise`` made.
+
+class CellConv2d(BinaryConv2d):
+    """The binary convolutions of some edges, with channels counted per node so that each can run at part of its width.
+
+    Weight [edges * out_blocks * c_out, in_blocks * c_in, k, k]. Called with signs and with what ``quantised`` returned.
     """
 
     def __init__(
-        self, c_in: int, c_out: int, kernel: int, stride: int, in_blocks: int, out_blocks: int, template: Template
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        stride: int,
+        template: Template,
+        *,
+        in_blocks: int,
+        out_blocks: int,
+        edges: int,
     ) -> None:
         super().__init__(
             in_blocks * c_in,
-            out_blocks * c_out,
+            edges * out_blocks * c_out,
             kernel,
             stride=stride,
             padding=kernel // 2,
             weight_quantizer=ScaledSign(template.binarize.weight_scale, template.binarize.weight_clip),
             activation_quantizer=Presigned(),
         )
-        self.blocks = (out_blocks, c_out, in_blocks, c_in)
+        self.blocks = (edges, out_blocks, c_out, in_blocks, c_in)
         self.mask_activations = template.mask_activations
 
-    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Convolve signs [N, in_blocks * c, H, W] with the quantised weight of the active channels."""
-        if weight is None:
-            (weight,) = quantise([self], None, None, x.dtype)
-        return F.conv2d(x, weight, None, self.stride, self.padding)
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
+        """Signs [N, G * in, H, W] and the quantised weight of G edges [G, out, in, k, k] -> [N, G * out, h, w]."""
+        groups = weight.shape[0]
+        return F.conv2d(x, weight.flatten(0, 1), None, self.stride, self.padding, 1, groups)
 
     def gradients(self, grad: Tensor, x: Tensor, weight: Tensor, needs_weight: bool) -> tuple[Tensor, Tensor | None]:
-        """What the output's gradient is for the signs and, if it is needed, for the quantised weight."""
+        """Gradients of the signs and, if needed, of the quantised weight, as ``forward`` takes them."""
         stride, padding = [self.stride] * 2, [self.padding] * 2
         dx, dw, _ = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [True, needs_weight, False]
+            *(grad, x, weight.flatten(0, 1), None, stride, padding, [1, 1], False, [0, 0], weight.shape[0]),
+            [True, needs_weight, False],
         )
-        return dx, dw
+        return dx, dw.view_as(weight) if needs_weight else None
 
-    def sliced(self, source: Width | None, target: Width | None) -> Tensor:
-        """The latent weight of the active channels."""
-        out_blocks, c_out, in_blocks, c_in = self.blocks
-        active_in = c_in if source is None else source.channels
-        active_out = c_out if target is None else target.channels
-        if active_in == c_in and active_out == c_out:
-            return self.weight
+    def active(self, rows: Sequence[int] | None, source: Width | None, target: Width | None) -> Tensor:
+        """Latent weight [E, out, in, k, k] of some edges (None: all) at their widths: a slice of it."""
+        edges, out_blocks, c_out, in_blocks, c_in = self.blocks
         k = self.kernel_size
-        by_node = self.weight.view(out_blocks, c_out, in_blocks, c_in, k, k)[:, :active_out, :, :active_in]
-        return by_node.reshape(out_blocks * active_out, in_blocks * active_in, k, k)
-
-
-def quantise(
-    convs: Sequence[CellConv2d], source: Width | None, target: Width | None, dtype: torch.dtype
-) -> tuple[Tensor, ...]:
-    """Quantised weights of convolutions of one shape and width, together: tiny tensors cost one launch, not one each.
-
-    Every convolution keeps its own scale beta over its active channels. The input's width mask is folded in here, where it
-    costs nothing; its gradient is taken by ``UnitFunction``, so none flows into it through the weight.
-    """
-    first = convs[0]
-    quantizer: ScaledSign = first.weight_quantizer  # type: ignore[assignment]
-    weight = torch.stack([conv.sliced(source, target) for conv in convs])  # [E, O, I, k, k]
-    signs = sign_clip(weight, quantizer.clip)
-    share: Tensor | None = None
-    if first.mask_activations:
-        rows = None if target is None else target.per_block(first.blocks[0])
-        columns = None if source is None else source.per_block(first.blocks[2])
-        if columns is not None:
-            share = columns.detach().view(1, -1, 1, 1)
-            signs = signs * share
+        out = c_out if target is None else target.channels
+        into = c_in if source is None else source.channels
+        if rows is None and (out, into) == (c_out, c_in):
+            return self.weight.view(edges, out_blocks * c_out, in_blocks * c_in, k, k)
+        by_node = self.weight.view(*self.blocks, k, k)
         if rows is not None:
-            rows = rows.detach().view(-1, 1, 1, 1)
-            share = rows if share is None else rows * share
-    if quantizer.scaling != "none":
-        signs = signs * _scales(weight, quantizer.scaling, share)
-    return signs.to(dtype).unbind()
+            by_node = torch.stack([by_node[row] for row in rows])
+        return by_node[:, :, :out, :, :into].flatten(3, 4).flatten(1, 2)
+
+    def quantised(
+        self, rows: Sequence[int] | None, source: Width | None, target: Width | None, dtype: torch.dtype
+    ) -> Tensor:
+        """Signs times scale beta, [E, out, in, k, k]; every edge keeps its own beta over its active channels.
+
+        The input's width mask is folded in here, where it costs nothing; its gradient is taken by ``UnitFunction``.
+        """
+        quantizer: ScaledSign = self.weight_quantizer  # type: ignore[assignment]
+        weight = self.active(rows, source, target)
+        columns = share = None
+        if self.mask_activations:
+            columns, share = self._shares(source, target)
+        result: Tensor = QuantiseFunction.apply(weight, columns, share, quantizer.clip, quantizer.scaling)
+        return result.to(dtype)
+
+    @torch.no_grad()
+    def _shares(self, source: Width | None, target: Width | None) -> tuple[Tensor | None, Tensor | None]:
+        """The masks of relaxed widths: of the input [1, I, 1, 1], and of the whole weight [O or 1, I or 1, 1, 1]."""
+        columns = None if source is None else source.per_block(self.blocks[3])
+        rows = None if target is None else target.per_block(self.blocks[1])
+        if columns is not None:
+            columns = columns.view(1, -1, 1, 1)
+        if rows is None:
+            return columns, columns
+        rows = rows.view(-1, 1, 1, 1)
+        return columns, rows if columns is None else rows * columns
 
 
-def _scales(weight: Tensor, scaling: Scaling, share: Tensor | None) -> Tensor:
-    """mean_abs of each of the stacked weights [E, O, I, k, k], per weight or per output channel of it."""
-    kept = 1 if scaling == "tensor" else 2
-    mask = None if share is None else share.expand_as(weight).flatten(kept).flatten(0, kept - 1)
-    beta = mean_abs(weight.flatten(kept).flatten(0, kept - 1), "channel", mask)
-    return beta.view(weight.shape[:kept] + (1,) * (5 - kept))
+class QuantiseFunction(Function):
+    """beta sign(W) for each W of [E, O, I, k, k]; the gradient is written out because calls, not sizes, are the cost.
+
+    beta is the mean of |W| over a weight, or over an output channel of it (BARS Eq. 1), weighted by ``share``; the
+    gradient passes through beta and, straight through where |W| <= clip, the sign. ``columns`` multiplies the signs.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, columns: Tensor | None, share: Tensor | None, clip: float, scaling: Scaling
+    ) -> Tensor:
+        dims = (2, 3, 4) if scaling == "channel" else (1, 2, 3, 4)
+        beta = mean = None
+        if scaling != "none":
+            ones = weight.new_ones(()) if share is None else share
+            ones = ones.expand(1, *weight.shape[1:])
+            mean = ones / ones.sum(dims, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+            beta = (weight.abs() * mean).sum(dims, keepdim=True)
+        signs = binary_sign(weight)
+        if columns is not None:
+            signs *= columns
+        ctx.clip, ctx.dims = clip, dims
+        ctx.save_for_backward(weight, columns, mean, signs, beta)
+        return signs if beta is None else signs * beta
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, columns, mean, signs, beta = ctx.saved_tensors
+        passed = grad if columns is None else grad * columns
+        if beta is None:
+            return sign_clip_gradient(passed, weight, ctx.clip), None, None, None, None
+        d_weight = sign_clip_gradient(passed * beta, weight, ctx.clip)
+        d_beta = (grad * signs).sum(ctx.dims, keepdim=True)
+        return d_weight.addcmul_(weight.sign(), d_beta * mean), None, None, None, None
 
 
 def interleave(first: Tensor, second: Tensor) -> Tensor:
@@ -165,10 +213,9 @@ def pooled_twice(x: Tensor) -> Tensor:
 
 
 class BinaryUnit(nn.Module):
-    """[BN affine ->] sign -> binary convolution [+ shortcut] -> ReLU on already normalised features.
+    """[BN affine ->] sign -> binary convolution [+ shortcut] -> ReLU of normalised features, for each of some edges.
 
-    c_in and c_out are channels per node; the normalised input comes from outside because edges that leave the same node
-    share its statistics. With ``norm: node`` there is no affine part.
+    c_in and c_out are channels per node. With ``norm: node`` there is no affine part.
     """
 
     def __init__(
@@ -182,151 +229,209 @@ class BinaryUnit(nn.Module):
         in_blocks: int = 1,
         out_blocks: int = 1,
         shortcut: bool = False,
+        edges: int = 1,
     ) -> None:
         super().__init__()
         self.stride, self.shortcut = stride, shortcut
-        self.in_blocks, self.c_in = in_blocks, c_in
+        self.edges, self.in_blocks, self.c_in = edges, in_blocks, c_in
         self.clip, self.mask_activations = template.binarize.activation_clip, template.mask_activations
         affine = template.norm == "edge"
-        self.gain = nn.Parameter(torch.ones(in_blocks * c_in)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(in_blocks * c_in)) if affine else None
-        half = c_out // stride
+        self.gain = nn.Parameter(torch.ones(edges * in_blocks * c_in)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(edges * in_blocks * c_in)) if affine else None
+        blocks = {"in_blocks": in_blocks, "out_blocks": out_blocks, "edges": edges}
         self.convs = nn.ModuleList(
-            CellConv2d(c_in, half, kernel, stride, in_blocks, out_blocks, template) for _ in range(stride)
+            CellConv2d(c_in, c_out // stride, kernel, stride, template, **blocks) for _ in range(stride)
         )
 
-    def quantised(self, source: Width | None, target: Width | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """The quantised weights of its convolutions."""
-        return quantise_units([self], source, target, dtype)[0]
-
-    def forward(
-        self,
-        normed: Tensor,
-        source: Width | None = None,
-        target: Width | None = None,
-        *,
-        total: Tensor | None = None,
-        scale: Tensor | None = None,
-        signs: Tensor | None = None,
-        weights: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Normalised [N, in, H, W] -> [N, out, H/stride, W/stride].
-
-        With ``total`` the output, times ``scale`` if that is given (a relaxed op choice), is added to it in place.
-        ``signs`` and ``weights`` are passed where they were computed for several units together.
-        """
-        gain, bias = self.gain, self.bias
-        if gain is not None and bias is not None and source is not None and source.channels != self.c_in:
-            gain = gain.view(self.in_blocks, self.c_in)[:, : source.channels].reshape(-1)
-            bias = bias.view(self.in_blocks, self.c_in)[:, : source.channels].reshape(-1)
-        if weights is None:
-            weights = self.quantised(source, target, normed.dtype)
-        mask = source.per_block(self.in_blocks) if source is not None and self.mask_activations else None
-        output: Tensor = UnitFunction.apply(self, total, normed, signs, gain, bias, mask, scale, *weights)
+    def forward(self, normed: Tensor, source: Width | None = None, target: Width | None = None) -> Tensor:
+        """Normalised [N, in, H, W] -> [N, out, H/stride, W/stride], for a unit of one edge."""
+        (output,) = self.add_to((), normed, source, target)
         return output
 
+    def add_to(
+        self,
+        totals: Sequence[Tensor],
+        normed: Tensor,
+        source: Width | None,
+        target: Width | None,
+        *,
+        rows: Sequence[int] | None = None,
+        scale: Tensor | None = None,
+        signs: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Add the outputs of the edges ``rows`` (None: all) to ``totals`` in place; without totals return the outputs.
 
-def quantise_units(
-    units: Sequence[BinaryUnit], source: Width | None, target: Width | None, dtype: torch.dtype
-) -> list[tuple[Tensor, ...]]:
-    """Quantised weights of each of several units of one shape, the convolutions of all of them in one go."""
-    stride = units[0].stride
-    convs = [conv for unit in units for conv in unit.convs]
-    weights = quantise(convs, source, target if stride == 1 or target is None else target.halved(), dtype)
-    return [weights[i : i + stride] for i in range(0, len(weights), stride)]
+        Each is multiplied by its entry of ``scale`` [rows], if that is given (a relaxed op choice). ``signs`` are those
+        of the input where edges share them, with ``norm: node``.
+        """
+        half = target if self.stride == 1 or target is None else target.halved()
+        weights = [conv.quantised(rows, source, half, normed.dtype) for conv in self.conv_list()]
+        gain, bias = (None if v is None else self.active(v, rows, source) for v in (self.gain, self.bias))
+        mask = source.per_block(self.in_blocks) if source is not None and self.mask_activations else None
+        together = self._together(normed, weights[0])
+        split = [_split(t, together, len(weights[0])) for t in (gain, bias, scale, *weights)]
+        outputs: list[Tensor] = []
+        for i, (gain, bias, scale, *weights) in enumerate(zip(*split, strict=True)):
+            into = totals[i * together : (i + 1) * together]
+            outputs += UnitFunction.apply(self, normed, signs, gain, bias, mask, scale, *weights, *into)
+        return outputs
+
+    def _together(self, normed: Tensor, weight: Tensor) -> int:
+        """How many edges one grouped convolution computes."""
+        # On the meta device, where operations are counted, every call is one ordinary convolution; so it is in an
+        # export, where the size of a batch is not known.
+        if self.gain is None or normed.is_meta or torch.compiler.is_exporting():
+            return 1
+        pixels = normed.shape[0] * normed.shape[2] * normed.shape[3]
+        small = pixels * weight[0].numel() < self.stride**2 * TOGETHER_BELOW
+        return weight.shape[0] if small else 1
+
+    def convolve(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Signs [N, G * in, H, W] -> [N, G * out, H/stride, W/stride]."""
+        convs = self.conv_list()
+        if self.stride == 1:
+            y: Tensor = convs[0](x, weights[0])
+            return y
+        return interleave(convs[0](x, weights[0]), convs[1](x[:, :, 1:, 1:], weights[1]))
+
+    def convolve_backward(
+        self, dy: Tensor, x: Tensor, weights: Sequence[Tensor], needs_weights: bool
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Gradients of ``convolve``'s signs and, if needed, weights."""
+        convs = self.conv_list()
+        if self.stride == 1:
+            dx, dw = convs[0].gradients(dy, x, weights[0], needs_weights)
+            return dx, [dw]
+        halves = [dy[:, i::2].contiguous(memory_format=torch.channels_last) for i in range(2)]
+        dx, dw = convs[0].gradients(halves[0], x, weights[0], needs_weights)
+        dx_staggered, dw_staggered = convs[1].gradients(halves[1], x[:, :, 1:, 1:], weights[1], needs_weights)
+        dx[:, :, 1:, 1:] += dx_staggered
+        return dx, [dw, dw_staggered]
+
+    def active(self, vector: Tensor, rows: Sequence[int] | None, source: Width | None) -> Tensor:
+        """Entries [E, in] of a parameter [edges * in] for some edges (None: all) at their input's width."""
+        into = self.c_in if source is None else source.channels
+        if rows is None and into == self.c_in:
+            return vector.view(self.edges, -1)
+        by_node = vector.view(self.edges, self.in_blocks, self.c_in)
+        if rows is not None:
+            by_node = torch.stack([by_node[row] for row in rows])
+        return by_node[:, :, :into].flatten(1)
+
+    def conv_list(self) -> list[CellConv2d]:
+        """Its convolutions; two with stride 2."""
+        return [conv for conv in self.convs if isinstance(conv, CellConv2d)]
 
 
 class UnitFunction(Function):
-    """A binary unit with its gradient written out.
+    """Binary units of G edges that leave one node, with their gradient written out.
 
-    It keeps the ReLU's output and what the units of a node share, and recomputes affine part and signs: memory that is not
-    written costs no time either. Scale and width mask get their gradients from activations that are there anyway, so that
-    a step on the alphas needs no convolution for weight gradients.
+    It keeps the ReLU's output and what the edges share, and computes affine part and signs again: memory that is not
+    written costs no time. Scale and width mask get their gradients from activations that are there anyway, so a step on
+    the alphas needs no convolution for weight gradients.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         unit: BinaryUnit,
-        total: Tensor | None,
         normed: Tensor,
         signs: Tensor | None,
         gain: Tensor | None,
         bias: Tensor | None,
         mask: Tensor | None,
         scale: Tensor | None,
-        *weights: Tensor,
-    ) -> Tensor:
-        carried = _affine(normed, gain, bias)
-        x = binary_sign(carried) if signs is None else signs
-        if unit.stride == 1:
-            y: Tensor = unit.convs[0](x, weights[0])
-        else:
-            y = interleave(unit.convs[0](x, weights[0]), unit.convs[1](x[:, :, 1:, 1:], weights[1]))
+        *weights_and_totals: Tensor,
+    ) -> tuple[Tensor, ...]:
+        weights, totals = weights_and_totals[: unit.stride], weights_and_totals[unit.stride :]
+        edges = weights[0].shape[0]
+        carried = _affine(_repeated(normed, edges), gain, bias)
+        y = unit.convolve(binary_sign(carried) if signs is None else signs, weights)
         if unit.shortcut:
-            y = y.add_(carried if unit.stride == 1 else pooled_twice(carried))
+            y += carried if unit.stride == 1 else pooled_twice(carried)
         y = y.relu_()
-        ctx.unit = unit
+        ctx.unit, ctx.adds = unit, bool(totals)
         ctx.save_for_backward(normed, signs, gain, bias, mask, scale, y, *weights)
-        if total is None:
-            return y
-        ctx.mark_dirty(total)
-        return total.add_(y) if scale is None else total.addcmul_(y, scale)
+        outputs = y.chunk(edges, dim=1)
+        if not totals:
+            return outputs
+        for i, (total, output) in enumerate(zip(totals, outputs, strict=True)):
+            _ = total.add_(output) if scale is None else total.addcmul_(output, scale[i])
+        ctx.mark_dirty(*totals)
+        return totals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         unit: BinaryUnit = ctx.unit
         normed, signs, gain, bias, mask, scale, y, *weights = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        d_scale = (grad * y).sum() if needs[7] else None
-        dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
-        carried = _affine(normed, gain, bias)
+        _, _, _, needs_affine, _, needs_mask, needs_scale, needs_weights, *_ = ctx.needs_input_grad
+        edges = len(grads)
+        grad = grads[0] if edges == 1 else torch.cat(grads, dim=1)
+        wide = _repeated(normed, edges)
+        carried = _affine(wide, gain, bias)
         x = binary_sign(carried) if signs is None else signs
-        if unit.stride == 1:
-            dx, dw = unit.convs[0].gradients(dy, x, weights[0], needs[8])
-            d_weights = [dw]
-        else:
-            halves = [dy[:, i::2].contiguous(memory_format=torch.channels_last) for i in range(2)]
-            dx, dw = unit.convs[0].gradients(halves[0], x, weights[0], needs[8])
-            staggered, dw_staggered = unit.convs[1].gradients(halves[1], x[:, :, 1:, 1:], weights[1], needs[8])
-            dx[:, :, 1:, 1:] += staggered
-            d_weights = [dw, dw_staggered]
+        dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
+        # The scale is multiplied into what is small: the weights, or vectors over channels.
+        factor = None if scale is None else scale.view(-1, 1, 1, 1, 1)
+        scaled = weights if factor is None else [weight * factor for weight in weights]
+        dx, d_weights = unit.convolve_backward(dy, x, scaled, needs_weights)
+        if factor is not None:
+            d_weights = [None if dw is None else dw * factor for dw in d_weights]
+        d_scale = _channel_sums(grad, y).view(edges, -1).sum(1) if needs_scale else None
         d_mask = None
-        if needs[6]:
-            # The mask is inside the weight; where it is zero nothing passes, and any finite value does.
-            d_mask = (dx * x).sum((0, 2, 3)) / mask.clamp_min(torch.finfo(mask.dtype).tiny)
+        if needs_mask:
+            # The mask is inside the weight. Where it is zero nothing passes, and any finite value does.
+            d_mask = _channel_sums(dx, x).view(edges, -1).sum(0) / mask.clamp_min(torch.finfo(mask.dtype).tiny)
         dx = sign_clip_gradient(dx, carried, unit.clip)
         if unit.shortcut:
-            dx += dy if unit.stride == 1 else _unpool(halves[0] + halves[1], carried)
-        # From here on everything is per channel, where the scale costs nothing.
-        factor = gain
-        if scale is not None:
-            d_weights = [None if dw is None else dw * scale for dw in d_weights]
-            d_mask = None if d_mask is None else d_mask * scale
-            factor = scale if gain is None else gain * scale
+            d_carried = dy if unit.stride == 1 else _pooled_twice_backward(dy, carried)
+            if scale is None:
+                dx += d_carried
+            else:
+                dx.addcmul_(d_carried, _per_channel(scale.repeat_interleave(dx.shape[1] // edges), dx))
         d_gain = d_bias = None
-        if needs[4]:
-            d_gain, d_bias = (dx * normed).sum((0, 2, 3), dtype=gain.dtype), dx.sum((0, 2, 3), dtype=gain.dtype)
-            if scale is not None:
-                d_gain, d_bias = d_gain * scale, d_bias * scale
-        if factor is not None:
-            dx *= _per_channel(factor, dx)
-        return (None, grad if needs[1] else None, dx, None, d_gain, d_bias, d_mask, d_scale, *d_weights)
+        if gain is not None:
+            if needs_affine:
+                d_gain, d_bias = _channel_sums(dx, wide).view_as(gain), dx.sum((0, 2, 3)).view_as(gain)
+            dx *= _per_channel(gain, dx)
+        d_normed = dx if edges == 1 else _summed(dx, edges)
+        return (None, d_normed, None, d_gain, d_bias, d_mask, d_scale, *d_weights, *(grads if ctx.adds else ()))
+
+
+def _split(tensor: Tensor | None, size: int, edges: int) -> Sequence[Tensor | None]:
+    """Parts of ``size`` edges each of a tensor [edges, ...]."""
+    if tensor is None or size == edges:
+        return [tensor] * (edges // size)
+    return torch.split(tensor, size)
+
+
+def _repeated(x: Tensor, times: int) -> Tensor:
+    return x if times == 1 else torch.cat([x] * times, dim=1)
+
+
+def _summed(x: Tensor, edges: int) -> Tensor:
+    """The gradient of ``_repeated``, channels-last."""
+    n, total, height, width = x.shape
+    by_edge = x.permute(0, 2, 3, 1).reshape(n, height, width, edges, total // edges)
+    return by_edge.sum(3).permute(0, 3, 1, 2)
 
 
 def _per_channel(vector: Tensor, like: Tensor) -> Tensor:
-    return vector.to(like.dtype).view(1, -1, 1, 1)
+    return vector.to(like.dtype).reshape(1, -1, 1, 1)
 
 
-def _affine(normed: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """gain * x + bias; the input itself with ``norm: node``."""
-    if gain is None or bias is None:
-        return normed
-    return torch.addcmul(_per_channel(bias, normed), normed, _per_channel(gain, normed))
+def _channel_sums(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of a * b over everything but channels, in float32 at least."""
+    return (a * b).sum((0, 2, 3), dtype=torch.promote_types(a.dtype, torch.float32))
 
 
-def _unpool(grad: Tensor, like: Tensor) -> Tensor:
-    """Gradient of 2x2 average pooling."""
-    unpooled: Tensor = torch.ops.aten.avg_pool2d_backward(grad, like, [2, 2], [2, 2], [0, 0], False, True, None)
+def _affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+    """The affine part of batch norm; the input itself with ``norm: node``."""
+    return x if gain is None or bias is None else torch.addcmul(_per_channel(bias, x), x, _per_channel(gain, x))
+
+
+def _pooled_twice_backward(grad: Tensor, like: Tensor) -> Tensor:
+    pooled = grad[:, 0::2] + grad[:, 1::2]
+    unpooled: Tensor = torch.ops.aten.avg_pool2d_backward(pooled, like, [2, 2], [2, 2], [0, 0], False, True, None)
     return unpooled

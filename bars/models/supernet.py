@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from bars.cost import channels
 from bars.models.cell import Cell, OpChoice
-from bars.models.ends import Head, Stem, half_stem_mask
+from bars.models.ends import ConvNorm, Head, Stem
 from bars.models.network import Network
 from bars.models.primitives import BinaryUnit, Template
 from bars.models.width import Width
@@ -23,8 +24,8 @@ class Sample:
     """A relaxed draw of an architecture, or a one-hot one when ``genotype`` is given.
 
     op [types, edges, primitives], depth [stages, cells + 1] and width [stages, widths] sum to 1 over the last axis;
-    depth or width is None where it is not searched. With ``genotype`` only the drawn parts are computed; the tensors, if
-    any, are then straight-through ones that carry the gradient.
+    depth or width is None where it is not searched. With ``genotype`` only the drawn parts are computed; the tensors,
+    if any, are then straight-through ones that carry the gradient.
     """
 
     op: Tensor | None
@@ -49,7 +50,7 @@ class Supernet(nn.Module):
     BN always uses the batch's statistics: those of a mixture belong to no architecture.
     """
 
-    masks: Tensor
+    stem_masks: Tensor
 
     def __init__(
         self,
@@ -68,7 +69,8 @@ class Supernet(nn.Module):
         edges, candidates = self.space.edges, [self.space.primitives] * len(self.space.edges)
         self.stem = Stem(space.stem, space.stem_expand, full[0], space.nodes, track=False)
         self.stages = nn.ModuleList(
-            nn.ModuleList(Cell(edges, candidates, c, c, 1, template) for _ in range(space.cells_per_stage)) for c in full
+            nn.ModuleList(Cell(edges, candidates, c, c, 1, template) for _ in range(space.cells_per_stage))
+            for c in full
         )
         self.reductions = nn.ModuleList(Cell(edges, candidates, c, 2 * c, 2, template) for c in full[:-1])
         self.head = Head(full[-1], space.nodes, num_classes)
@@ -77,6 +79,10 @@ class Supernet(nn.Module):
             counts = [channels(space.init_channels, s, w) for w in self.space.width_choices]
             rows = torch.tensor([[float(j < count) for j in range(c)] for count in counts])
             self.register_buffer(f"masks_{s}", rows, persistent=False)
+        # Of the channels between the two convolutions of the ImageNet stem, half as many.
+        halves = [max(1, channels(space.init_channels, 0, w) // 2) for w in self.space.width_choices]
+        rows = torch.tensor([[float(j < half) for j in range(max(1, full[0] // 2))] for half in halves])
+        self.register_buffer("stem_masks", rows, persistent=False)
 
     def forward(self, images: Tensor, sample: Sample) -> Tensor:
         if sample.genotype is not None:
@@ -90,14 +96,14 @@ class Supernet(nn.Module):
         for s, cells in enumerate(self.stages):
             last = s == self.space.stages - 1
             leaving = own[s] if last else self._width(s, s + 1, sample)
-            x, width = self._relaxed_stage(x, s, cells, own[s], leaving, sample)
+            x, width = self._relaxed_stage(x, s, cast(nn.ModuleList, cells), own[s], leaving, sample)
             if not last:
                 x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
         logits: Tensor = self.head(x)
         return logits
 
     def _relaxed_stage(
-        self, x: Tensor, s: int, cells: Sequence[nn.Module], own: Width, leaving: Width, sample: Sample
+        self, x: Tensor, s: int, cells: nn.ModuleList, own: Width, leaving: Width, sample: Sample
     ) -> tuple[Tensor, Width]:
         """Chain of cells and their aggregation node (BARS Eq. 3).
 
@@ -131,8 +137,8 @@ class Supernet(nn.Module):
     def _inner_stem_mask(self, sample: Sample) -> Tensor | None:
         if self.params.stem != "imagenet" or sample.width is None:
             return None
-        counts = [channels(self.params.init_channels, 0, w) for w in self.space.width_choices]
-        return half_stem_mask(sample.width[0], counts, self.params.init_channels)
+        rows: Tensor = self.stem_masks
+        return sample.width[0] @ rows
 
     def _choice(self, sample: Sample, cell_type: str) -> OpChoice:
         weight = None if sample.op is None else sample.op[self.type_index[cell_type]]
@@ -195,28 +201,30 @@ def _between(own: Width, leaving: Width, share: Tensor) -> Width:
     return Width(own.channels, torch.lerp(own.mask, leaving.mask, share.to(own.mask.dtype)))
 
 
-def _copy_unit(source: BinaryUnit, target: BinaryUnit) -> None:
-    for wide, narrow in zip(source.convs, target.convs, strict=True):
-        _, c_out, _, c_in = narrow.blocks
-        narrow.weight.copy_(wide.sliced(Width(c_in), Width(c_out)))
+def _copy_unit(source: BinaryUnit, target: BinaryUnit, rows: Sequence[int] | None = None) -> None:
+    """Copy what ``target`` has of ``source``: the edges ``rows`` (None: all) at its widths."""
+    for wide, narrow in zip(source.conv_list(), target.conv_list(), strict=True):
+        _, _, c_out, _, c_in = narrow.blocks
+        narrow.weight.copy_(wide.active(rows, Width(c_in), Width(c_out)).flatten(0, 1))
     for name in ("gain", "bias"):
-        wide_vector, narrow_vector = getattr(source, name), getattr(target, name)
-        if wide_vector is not None:
-            by_node = wide_vector.view(source.in_blocks, source.c_in)[:, : target.c_in]
-            narrow_vector.copy_(by_node.reshape(-1))
+        vector = getattr(source, name)
+        if vector is not None:
+            getattr(target, name).copy_(source.active(vector, rows, Width(target.c_in)).flatten())
 
 
 def _copy_cell(source: Cell, target: Cell) -> None:
     _copy_unit(source.preprocess, target.preprocess)
-    for wide, narrow in zip(source.mixed, target.mixed, strict=True):
-        for name, unit in narrow.units.items():
-            _copy_unit(wide.units[name], unit)
+    for node in range(target.nodes):
+        for name, unit in target.units_of(node).items():
+            rows = [source.edges_of(node, name).index(edge) for edge in target.edges_of(node, name)]
+            _copy_unit(source.units_of(node)[name], unit, rows)
     if source.shortcut is not None and target.shortcut is not None:
         _copy_unit(source.shortcut, target.shortcut)
 
 
 def _copy_stem(source: Stem, target: Stem, active: int) -> None:
     for wide, narrow in zip(source.convs, target.convs, strict=True):
+        assert isinstance(wide, ConvNorm) and isinstance(narrow, ConvNorm)
         c_out, c_in = narrow.conv.weight.shape[:2]
         narrow.conv.weight.copy_(wide.conv.weight[:c_out, :c_in])
         narrow.norm.weight.copy_(wide.norm.weight[:c_out])

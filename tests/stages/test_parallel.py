@@ -41,8 +41,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_gradients_and_statistics_are_those_of_the_whole_batch(runs: dict[str, Any]) -> None:
     """In float64, on networks without ties at zero: equal to eight digits, in both processes."""
     one = runs["0-of-1"]["float64"]
-    assert len(one) > 100
-    assert sum(float(value.double().norm()) > 0 for value in one.values()) > 60
+    assert len(one) > 80
+    assert sum(float(value.double().norm()) > 0 for value in one.values()) > 50
     for rank in ("0-of-2", "1-of-2"):
         two = runs[rank]["float64"]
         # A weight that a hard draw did not use has no gradient in one process, and may have zero in two.
