@@ -99,10 +99,35 @@ def set_progress(model: nn.Module, p: float) -> None:
         module.set_progress(p)
 
 
+class AfterStep:
+    """Calls ``after_step`` of every module of ``model`` that has it; to be called after each optimiser step.
+
+    The modules are looked up once, and latent weights of one window are clamped together.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._clamped: dict[float, list[nn.Parameter]] = {}
+        self._others: list[Any] = []
+        for module in _having(model, "after_step"):
+            if type(module).after_step is not BinaryConv2d.after_step:
+                self._others.append(module)
+                continue
+            clip = getattr(module.weight_quantizer, "latent_clip", None)
+            if clip is not None:
+                self._clamped.setdefault(clip, []).append(module.weight)
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        for clip, weights in self._clamped.items():
+            torch._foreach_clamp_min_(weights, -clip)
+            torch._foreach_clamp_max_(weights, clip)
+        for module in self._others:
+            module.after_step()
+
+
 def after_step(model: nn.Module) -> None:
-    """Call ``after_step`` of every module that has it; use after each optimiser step (clamps latent weights)."""
-    for module in _having(model, "after_step"):
-        module.after_step()
+    """Call ``after_step`` of every module that has it, once; a training loop keeps an ``AfterStep``."""
+    AfterStep(model)()
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bars.binarize.layers import after_step, auxiliary_loss, set_progress
+from bars.binarize.layers import AfterStep, auxiliary_loss, set_progress
 from bars.data import Part
 from bars.errors import DivergenceError, ParamsError
 from bars.models.cell import DropPath
@@ -91,7 +91,9 @@ class Trainer:
         if runtime.compile:
             self.model.compile()
         self._forward = parallel.wrap(self.model)
-        self.optimizer = _optimizer(self.model, params)
+        self._weights = list(self.model.parameters())
+        self._after_step = AfterStep(self.model)
+        self.optimizer = _optimizer(self._weights, params)
         # A schedule inside the model (IR-Net's estimator, drop path) would be frozen into a captured graph.
         scheduled = params.drop_path > 0 or any(
             hasattr(m, "set_progress") and not isinstance(m, DropPath) for m in model.modules()
@@ -150,9 +152,9 @@ class Trainer:
             (batch_sums,) = self._gradient(images, labels)
             sums += batch_sums
             if params.grad_clip is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), params.grad_clip)
+                nn.utils.clip_grad_norm_(self._weights, params.grad_clip, foreach=True)
             self.optimizer.step()
-            after_step(self.model)
+            self._after_step()
         loss, correct, n = self.parallel.sum(sums).tolist()
         return {"epoch": epoch + 1, "lr": lr, "train_loss": loss / n, "train_top1": correct / n}
 
@@ -169,15 +171,16 @@ class Trainer:
             return (torch.stack([loss.detach() * n, (logits.argmax(1) == labels).sum().float(), n.float()]),)
 
 
-def _optimizer(model: nn.Module, params: RetrainParams) -> torch.optim.Optimizer:
+def _optimizer(weights: list[nn.Parameter], params: RetrainParams) -> torch.optim.Optimizer:
     if params.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
+        return torch.optim.Adam(weights, lr=params.lr, weight_decay=params.weight_decay, fused=True)
     return torch.optim.SGD(
-        model.parameters(),
+        weights,
         lr=params.lr,
         momentum=params.momentum,
         weight_decay=params.weight_decay,
         nesterov=params.nesterov,
+        fused=True,
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bars.errors import DeviceError
 from bars.pipeline.params import RuntimeParams
@@ -53,6 +55,8 @@ class Runtime:
                     do="set runtime.device to auto",
                 )
         device = torch.device(name)
+        if device.type == "cpu":
+            _keep_freed_memory()
         on_cuda = device.type == "cuda"
         bfloat16 = params.precision == "bfloat16" or (params.precision == "auto" and on_cuda)
         if params.precision == "bfloat16" and not on_cuda:
@@ -66,6 +70,30 @@ class Runtime:
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where chosen; sums, statistics and losses stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library keep what a step frees for the next step, where that is glibc.
+
+    It would hand large blocks back to the system, and each page that comes again costs a fault: up to a fifth of a step.
+    """
+    threshold, trim = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(threshold, 32 << 20)  # the largest that it takes
+        mallopt(trim, 2**31 - 1)
+
+
+@contextmanager
+def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Without gradients for ``parameters``: what leads only to them is not computed."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def seed_of(seed: int, *purpose: object) -> int:

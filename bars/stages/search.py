@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bars.binarize.layers import after_step
+from bars.binarize.layers import AfterStep
 from bars.cost import ExpectedBiops
 from bars.data import Part
 from bars.errors import DivergenceError, ParamsError
@@ -20,7 +20,7 @@ from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, Sp
 from bars.space import SearchSpace
 from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.parallel import SINGLE, Parallel
-from bars.stages.runtime import GraphedStep, Progress, Runtime, generator, seed_of
+from bars.stages.runtime import GraphedStep, Progress, Runtime, frozen, generator, seed_of
 from bars.strategy.distribution import Distribution
 from bars.strategy.objective import Objective, capacity_factor
 from bars.strategy.schedules import cosine, ramp
@@ -92,11 +92,14 @@ class Search:
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
         self.expected_biops = ExpectedBiops(space, train.image_size, lambda v: torch.tensor(v, dtype=torch.float64))
         self.objective = Objective(params, float(params.budget.biops))
+        self._weights = list(self.supernet.parameters())
+        self._after_step = AfterStep(self.supernet)
         self.weight_optimizer = torch.optim.SGD(
-            self.supernet.parameters(),
+            self._weights,
             lr=params.weight_lr,
             momentum=params.weight_momentum,
             weight_decay=params.weight_decay,
+            fused=True,
         )
         self.alpha_optimizer = torch.optim.Adam(
             self.distribution.parameters(),
@@ -202,9 +205,9 @@ class Search:
         self._genotype = sample.genotype
         (sums,) = self._weight_gradient(images, labels, *_tensors(sample))
         if self.params.grad_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.params.grad_clip)
+            torch.nn.utils.clip_grad_norm_(self._weights, self.params.grad_clip, foreach=True)
         self.weight_optimizer.step()
-        after_step(self.supernet)
+        self._after_step()
         return sums
 
     def _weight_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor]:
@@ -236,8 +239,9 @@ class Search:
         return sums
 
     def _sample_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor, ...]:
-        loss, sums = self._loss(self.supernet, images, labels, sample)
-        gradients = torch.autograd.grad(loss, sample, allow_unused=True)
+        with frozen(self._weights):
+            loss, sums = self._loss(self.supernet, images, labels, sample)
+            gradients = torch.autograd.grad(loss, sample, allow_unused=True)
         return (sums, *(torch.zeros_like(t) if g is None else g for t, g in zip(sample, gradients, strict=True)))
 
     @torch.no_grad()
