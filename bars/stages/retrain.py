@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,13 @@ from torch.nn import functional as F
 
 from bars.binarize.layers import AfterStep, auxiliary_loss, set_progress
 from bars.data import Part
-from bars.errors import DivergenceError, ParamsError
+from bars.errors import ParamsError
 from bars.models.cell import DropPath
 from bars.pipeline.params import RetrainParams, RuntimeParams
 from bars.stages.checkpoint import Checkpointer, restoring
+from bars.stages.divergence import diverged, finite
 from bars.stages.parallel import SINGLE, Parallel
-from bars.stages.runtime import GraphedStep, Progress, Runtime, seed_of
+from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, seed_of
 from bars.strategy.schedules import cosine
 
 
@@ -90,6 +90,7 @@ class Trainer:
                 module.rate = params.drop_path
         if runtime.compile:
             self.model.compile()
+        self.progress: Progress = Silent()
         self._forward = parallel.wrap(self.model)
         self._weights = list(self.model.parameters())
         self._after_step = AfterStep(self.model)
@@ -103,6 +104,7 @@ class Trainer:
 
     def run(self, checkpoint: Checkpointer, progress: Progress) -> RetrainResult:
         """All epochs, or those that are left."""
+        self.progress = progress
         rows: list[dict[str, float]] = []
         saved = checkpoint.load()
         if saved is not None:
@@ -112,17 +114,11 @@ class Trainer:
                 self.optimizer.load_state_dict(saved["optimizer"])
         for epoch in range(len(rows), self.params.epochs):
             row = self.epoch(epoch)
-            if not math.isfinite(row["train_loss"]):
-                raise DivergenceError(
-                    "training diverged: its loss is not a finite number",
-                    where=f"epoch {epoch + 1} of {self.params.epochs}",
-                    got=f"train loss {row['train_loss']}",
-                    do=f"the state after epoch {epoch} is kept; lower retrain.lr or set retrain.grad_clip",
-                )
+            if not finite(row, self.model):
+                remedy = "lower retrain.lr or retrain.grad_clip"
+                raise diverged("training", row, self.params.epochs, remedy, checkpoint)
             rows.append(row)
-            checkpoint.save(
-                {"rows": rows, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-            )
+            checkpoint.save({"rows": rows, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()})
             progress.epoch("retrain", epoch + 1, self.params.epochs, row)
         return RetrainResult(rows, {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()})
 
@@ -155,6 +151,7 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self._weights, params.grad_clip, foreach=True)
             self.optimizer.step()
             self._after_step()
+            self.progress.step(step + 1, steps, params.batch_size)
         loss, correct, n = self.parallel.sum(sums).tolist()
         return {"epoch": epoch + 1, "lr": lr, "train_loss": loss / n, "train_top1": correct / n}
 

@@ -18,10 +18,23 @@ from bars.pipeline.params import RuntimeParams
 
 
 class Progress(Protocol):
-    """What a stage tells about its progress, once per epoch."""
+    """What a stage tells about its progress."""
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
         """``epoch`` from 1 of ``epochs`` is done."""
+
+    def step(self, step: int, steps: int, images: int) -> None:
+        """``step`` from 1 of ``steps`` of this epoch, of so many images, is on its way; called often, so be quick."""
+
+
+class Silent:
+    """A Progress that says nothing."""
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+        """Say nothing."""
+
+    def step(self, step: int, steps: int, images: int) -> None:
+        """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class Runtime:
     def resolve(cls, params: RuntimeParams, note: Callable[[str], None] = lambda line: None) -> Runtime:
         """Set threads and determinism for this process; ``auto`` takes CUDA where there is one.
 
-        What was asked for but does not exist is a DeviceError; what cannot pay here falls back with one line to ``note``.
+        What was asked for but does not exist is a DeviceError; what cannot pay here falls back with a line to ``note``.
         """
         torch.set_num_threads(params.threads)
         torch.backends.cudnn.deterministic = True
@@ -75,7 +88,7 @@ class Runtime:
 def _keep_freed_memory() -> None:
     """Have the C library keep what a step frees for the next step, where that is glibc.
 
-    It would hand large blocks back to the system, and each page that comes again costs a fault: up to a fifth of a step.
+    It would hand large blocks back to the system, and each page that comes again is a fault, up to a fifth of a step.
     """
     threshold, trim = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -110,7 +123,7 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
 class GraphedStep:
     """Replays ``step`` as a CUDA graph: one launch instead of thousands. Without ``capture`` it just calls it.
 
-    ``step`` takes tensors of fixed shapes and returns tensors; gradients it leaves in ``.grad`` stay in place between calls.
+    ``step`` takes tensors of fixed shapes and returns tensors; gradients it leaves in ``.grad`` stay in place.
     ``buffers`` (running statistics) are put back after the warm-up calls that recording needs, so that a continued run
     sees the same ones as an unbroken run.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,14 @@ from torch.nn import functional as F
 from bars.binarize.layers import AfterStep
 from bars.cost import ExpectedBiops
 from bars.data import Part
-from bars.errors import DivergenceError, ParamsError
+from bars.errors import ParamsError
 from bars.models.supernet import Sample, Supernet
 from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import Checkpointer, restoring
+from bars.stages.divergence import diverged, finite
 from bars.stages.parallel import SINGLE, Parallel
-from bars.stages.runtime import GraphedStep, Progress, Runtime, frozen, generator, seed_of
+from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, frozen, generator, seed_of
 from bars.strategy.distribution import Distribution
 from bars.strategy.objective import Objective, capacity_factor
 from bars.strategy.schedules import cosine, ramp
@@ -54,7 +54,7 @@ def search(
 
 
 class Search:
-    """State of a running search; every epoch draws from its own seeds, so that a continued run equals an unbroken one."""
+    """State of a running search; every epoch draws from its own seeds, so a continued run equals an unbroken one."""
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class Search:
         if runtime.compile:
             for cell in [*(c for stage in self.supernet.stages for c in stage), *self.supernet.reductions]:
                 cell.compile()
+        self.progress: Progress = Silent()
         self._forward = parallel.wrap(self.supernet, unused=params.sampling == "hard")
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
         self.expected_biops = ExpectedBiops(space, train.image_size, lambda v: torch.tensor(v, dtype=torch.float64))
@@ -114,6 +115,7 @@ class Search:
     # ---------------------------------------------------------------- the run
     def run(self, checkpoint: Checkpointer, progress: Progress) -> SearchResult:
         """All epochs, or those that are left."""
+        self.progress = progress
         rows: list[dict[str, float]] = []
         history = [self._logits()]
         saved = checkpoint.load()
@@ -121,19 +123,19 @@ class Search:
             with restoring(checkpoint):
                 rows, history = list(saved["rows"]), list(saved["history"])
                 self._restore(saved)
+        elif self.params.may_fail:
+            checkpoint.save({"rows": rows, "history": history, **self._state()})
         status = "completed"
         for epoch in range(len(rows), self.params.epochs):
             row = self.epoch(epoch)
-            if not math.isfinite(row["train_loss"]) or not math.isfinite(row["valid_loss"]):
+            if not finite(row, self.supernet):
                 if not self.params.may_fail:
-                    raise DivergenceError(
-                        "the search diverged: its loss is not a finite number",
-                        where=f"epoch {epoch + 1} of {self.params.epochs}",
-                        got=f"train loss {row['train_loss']}, valid loss {row['valid_loss']}",
-                        do=f"the state after epoch {epoch} is kept; lower search.weight_lr or search.grad_clip",
-                    )
+                    remedy = "lower search.weight_lr, search.alpha_lr or search.grad_clip"
+                    raise diverged("the search", row, self.params.epochs, remedy, checkpoint)
                 status = "diverged"
                 self._set_logits(history[-1])
+                if (good := checkpoint.load()) is not None:  # or derive would score weights that are not numbers
+                    self._restore(good)
                 break
             rows.append(row)
             history.append(self._logits())
@@ -173,6 +175,7 @@ class Search:
         )
         for step, (images, labels) in enumerate(batches):
             train_sums += self._weight_step(images, labels, temperature, noise)
+            self.progress.step(step + 1, self.train.size // params.batch_size, params.batch_size)
             if step % params.alpha_every == 0:
                 images, labels = next(valid_batches)
                 if warm:
@@ -258,7 +261,11 @@ class Search:
             logits = network(images, self._sample(sample))
         loss = F.cross_entropy(logits.float(), labels)
         with torch.no_grad():
-            n = labels.new_tensor(labels.shape[0]) if not labels.is_cuda else torch.full_like(labels[0], labels.shape[0])
+            n = (
+                labels.new_tensor(labels.shape[0])
+                if not labels.is_cuda
+                else torch.full_like(labels[0], labels.shape[0])
+            )
             correct = (logits.argmax(1) == labels).sum()
             sums = torch.stack([loss.detach() * n, correct.float(), n.float()])
         return loss, sums
@@ -353,5 +360,3 @@ class Search:
 
 def _tensors(sample: Sample) -> tuple[Tensor, ...]:
     return tuple(t for t in (sample.op, sample.depth, sample.width) if t is not None)
-
-

@@ -24,6 +24,7 @@ from bars.space import SearchSpace
 from bars.stages.checkpoint import FileCheckpointer, NoCheckpoint
 from bars.stages.parallel import Parallel
 from bars.stages.retrain import retrain
+from bars.stages.runtime import Silent
 from bars.stages.search import search
 from bars.strategy.distribution import Distribution
 from tests.architectures import random_genotype, space_params
@@ -45,11 +46,6 @@ SEARCH = SearchParams(
     alpha_lr=0.02,
 )
 RETRAIN = RetrainParams(epochs=1, batch_size=32, optimizer="sgd", lr=0.05)
-
-
-class Silent:
-    def epoch(self, *values: Any) -> None:
-        pass
 
 
 def gradients(parallel: Parallel, sampling: str) -> dict[str, Tensor]:
