@@ -1,7 +1,7 @@
 """FLOPs, BiOps and parameters by arithmetic on shapes: the only place that multiplies channels by kernels.
 
-Counts are 2 x MACs of convolutions and linear layers, as in the paper's Table 2: binary convolutions are BiOps, the stem
-and the classifier FLOPs; batch norm, ReLU and additions are not counted. Parameters include affine batch norm.
+Counts are 2 x MACs of convolutions and linear layers, as in the paper's Table 2: binary convolutions are BiOps, the
+stem and the classifier FLOPs; batch norm, ReLU and additions are not counted. Parameters include affine batch norm.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 
 def channels(init_channels: int, stage: int, width: float) -> int:
     """Channels per node of ``stage`` (from 0) at a relative width: int(init * width), doubled at each reduction."""
-    return int(init_channels * width) * 2**stage
+    return int(init_channels * width) << stage
 
 
 def conv(kernel: int, c_in: int, c_out: int, size_out: int) -> tuple[int, int]:
@@ -89,7 +89,7 @@ def stem_cost(params: SpaceParams, image_size: int, c: int) -> Cost:
         ops, weights = conv(3, 3, c, image_size)
         cost, size = Cost(ops, 0, weights + 2 * c), image_size
     if params.stem_expand == "conv1x1":
-        ops, weights = conv(1, c, 4 * c if params.nodes == 4 else params.nodes * c, size)
+        ops, weights = conv(1, c, params.nodes * c, size)
         cost = cost.plus(Cost(ops, 0, weights + 2 * params.nodes * c))
     return cost
 
@@ -110,8 +110,10 @@ def normal_cell_cost(params: SpaceParams, edges: Mapping[tuple[int, int], str], 
     return cost
 
 
-def reduction_cell_cost(params: SpaceParams, edges: Mapping[tuple[int, int], str], size: int, c_in: int, c_out: int) -> Cost:
-    """A reduction cell from size x size to half of it, at c_out channels per node; edges leaving node 0 have stride 2."""
+def reduction_cell_cost(
+    params: SpaceParams, edges: Mapping[tuple[int, int], str], size: int, c_in: int, c_out: int
+) -> Cost:
+    """A reduction cell from size x size to half of it, at c_out channels per node; node 0's edges have stride 2."""
     ops, weights = conv(1, params.nodes * c_in, c_out // 2, size)
     cost = Cost(0, ops, weights + _norm(params, params.nodes * c_in))
     for (source, _), primitive in edges.items():
@@ -182,7 +184,9 @@ def max_biops(params: SpaceParams, image_size: int, num_classes: int = 1) -> int
     """BiOps of the largest architecture with 3x3 convolutions only: the base of fractional budgets."""
     space = SearchSpace.from_params(params)
     primitive = "binary_conv_3x3" if "binary_conv_3x3" in space.primitives else space.primitives[0]
-    return genotype_cost(params, uniform_genotype(space, primitive, space.cells_per_stage, 1.0), image_size, num_classes).biops
+    return genotype_cost(
+        params, uniform_genotype(space, primitive, space.cells_per_stage, 1.0), image_size, num_classes
+    ).biops
 
 
 def min_biops(params: SpaceParams, image_size: int, num_classes: int = 1) -> int:
@@ -209,7 +213,9 @@ class ExpectedBiops:
         self._kernels = as_array([float(2 * (kernel_size(p) or 0) ** 2) for p in space.primitives])
         self._channels = as_array(own)
         self._areas = [float(shape.size**2) for shape in shapes]
-        self._type_of = [[types[space.cell_type(s, k)] for k in range(space.cells_per_stage)] for s in range(space.stages)]
+        self._type_of = [
+            [types[space.cell_type(s, k)] for k in range(space.cells_per_stage)] for s in range(space.stages)
+        ]
         self._from_input = [i for i, (source, _) in enumerate(space.edges) if source == 0]
         self._stages = space.stages
         self._preprocess = 2.0 * nodes
@@ -217,7 +223,7 @@ class ExpectedBiops:
         self._shortcut = 2.0 * 9 * nodes * nodes if convolves else 0.0
 
     def __call__(self, op: Any, depth: Any, width: Any) -> Any:
-        """E[BiOps] for op probs [types, edges, primitives], depth probs [stages, n+1] and width probs [stages, widths]."""
+        """E[BiOps] for probs of ops [types, edges, primitives], depths [stages, n+1] and widths [stages, widths]."""
         per_edge = (op * self._kernels).sum(-1)  # [types, edges]: 2 k^2, expected
         per_cell = per_edge.sum(-1)
         first = (width * self._channels).sum(-1)  # [stages]: E[c]
@@ -232,7 +238,7 @@ class ExpectedBiops:
                 ends, convs = depth[s, k + 1], per_cell[type_index]
                 goes_on = 1.0 - below - ends
                 inner = goes_on * (self._preprocess + convs) * second[s]
-                # A stage's only cell reads the stage's input; so does a later last cell, whose input is also at width s.
+                # Also a later last cell reads an input at the stage's own width.
                 final = ends * (self._preprocess * joint + convs * exit_second)
                 total = total + self._areas[s] * (inner + final)
                 below = below + ends
@@ -241,7 +247,7 @@ class ExpectedBiops:
         return total
 
     def _reduction(self, s: int, skipped: Any, first: Any, second: Any, edges: Any) -> Any:
-        """The reduction cell behind stage s; ``skipped`` = P(depth 0), when its input still has the stage's own width."""
+        """The reduction cell behind stage s; ``skipped`` = P(depth 0), when its input has the stage's own width."""
         out_second = second[s + 1]  # E[c_out^2]; its preprocessed input has c_out / 2
         in_times_out = skipped * first[s] * first[s + 1] + (1.0 - skipped) * out_second / 2
         from_input = sum(edges[i] for i in self._from_input)

@@ -36,7 +36,9 @@ def random_space(rng: random.Random) -> SpaceParams:
 
 
 def random_genotype(space: SearchSpace, rng: random.Random) -> Genotype:
-    stages = tuple(StageGenotype(rng.choice(space.depths), rng.choice(space.width_choices)) for _ in range(space.stages))
+    stages = tuple(
+        StageGenotype(rng.choice(space.depths), rng.choice(space.width_choices)) for _ in range(space.stages)
+    )
     cells = {name: {edge: rng.choice(space.primitives) for edge in space.edges} for name in space.all_types}
     return Genotype(space, stages, cells)
 

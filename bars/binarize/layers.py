@@ -106,7 +106,7 @@ class AfterStep:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._clamped: dict[float, list[nn.Parameter]] = {}
+        self._clamped: dict[float, list[Tensor]] = {}
         self._others: list[Any] = []
         for module in _having(model, "after_step"):
             if type(module).after_step is not BinaryConv2d.after_step:

@@ -78,4 +78,3 @@ class Head(nn.Linear):
         if active != self.c:
             weight = weight.view(-1, self.nodes, self.c)[:, :, :active].reshape(weight.shape[0], -1)
         return F.linear(pooled, weight, self.bias)
-

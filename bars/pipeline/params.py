@@ -29,15 +29,25 @@ class DataParams(Block):
     path: str | None = Field(None, description="folder of the images, or where to download them to")
     label: str | None = Field(None, description="name written into every result; default: the source")
     image_size: Annotated[int, Field(ge=4)] = Field(description="height and width in pixels after resizing")
-    classes: PositiveInt | tuple[str, ...] | None = Field(None, description="the first N classes, or their names; null: all")
-    valid_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.5, description="share of train held out for the alphas")
-    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.2, description="share held out as test (digits only)")
+    classes: PositiveInt | tuple[str, ...] | None = Field(
+        None, description="the first N classes, or their names; null: all"
+    )
+    valid_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.5, description="share of train held out for the alphas"
+    )
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.2, description="share held out as test (digits only)"
+    )
     max_train: PositiveInt | None = Field(None, description="class-balanced subset of train (train + valid), in images")
     max_test: PositiveInt | None = Field(None, description="class-balanced subset of test, in images")
     split_seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of every split; the same for all runs")
     download: bool = Field(False, description="fetch the archive when it is not in path (cifar10 only)")
-    in_memory: Literal["auto", "always", "never"] = Field("auto", description="hold all images as uint8, or stream them")
-    memory_limit_gb: Annotated[float, Field(gt=0)] = Field(4.0, description="GiB of uint8 images that auto keeps in memory")
+    in_memory: Literal["auto", "always", "never"] = Field(
+        "auto", description="hold all images as uint8, or stream them"
+    )
+    memory_limit_gb: Annotated[float, Field(gt=0)] = Field(
+        4.0, description="GiB of uint8 images that auto keeps in memory"
+    )
     workers: Annotated[int, Field(ge=0)] = Field(2, description="loader processes when images are streamed")
     crop_padding: Annotated[int, Field(ge=0)] = Field(0, description="zero padding in pixels before a random crop")
     flip: bool = Field(False, description="mirror half of the training images")
@@ -49,14 +59,18 @@ class DataParams(Block):
 class RuntimeParams(Block):
     """How a stage computes; part of its parameters because threads and precision change the bits of a result."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field("auto", description="auto, cpu, cuda, cuda:N")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N"
+    )
     threads: PositiveInt = Field(1, description="torch threads of one job")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 autocast on CUDA")
-    capture: Literal["auto", "on", "off"] = Field("auto", description="replay training steps as CUDA graphs; auto: on CUDA")
+    capture: Literal["auto", "on", "off"] = Field(
+        "auto", description="replay training steps as CUDA graphs; auto: on CUDA"
+    )
     compile: bool = Field(False, description="torch.compile of the cells: pays after minutes, for long runs only")
 
 
-# --------------------------------------------------------------------------------------------------- space, binarisation
+# -------------------------------------------------------------------------------------------------- space, binarisation
 class SpaceParams(Block):
     """The search space and the template of its networks (BARS Sec. 4.1)."""
 
@@ -68,7 +82,8 @@ class SpaceParams(Block):
         ("binary_conv_3x3", "shortcut", "none"), description="candidate operations of an edge"
     )
     cell_types: Literal["stage", "shared", "cell"] = Field(
-        "stage", description="one normal cell per stage, one for all (DARTS), or one per cell; reduction cells share one"
+        "stage",
+        description="one normal cell per stage, one for all (DARTS), or one per cell; reduction cells share one",
     )
     search_depth: bool = Field(True, description="search the number of cells per stage (else all are kept)")
     search_width: bool = Field(True, description="search the width per stage (else 1.0)")
@@ -86,7 +101,9 @@ class SpaceParams(Block):
 class BinarizeParams(Block):
     """Binarisation of weights and activations (BARS Sec. 3.1, Eq. 1)."""
 
-    weight_scale: Literal["tensor", "channel", "none"] = Field("tensor", description="beta: mean |W| per layer, per channel, or 1")
+    weight_scale: Literal["tensor", "channel", "none"] = Field(
+        "tensor", description="beta: mean |W| per layer, per channel, or 1"
+    )
     activation_clip: Annotated[float, Field(gt=0)] = Field(1.3, description="straight-through window of activations")
     weight_clip: Annotated[float, Field(gt=0)] = Field(1.0, description="straight-through window and clamp of weights")
 
@@ -131,7 +148,9 @@ class SearchParams(Block):
     temperature: Ramp = Field(description="tau of Eq. 5 over the epochs")
     entropy_weight: Ramp = Field(description="lambda of Eq. 6 over the epochs after warm-up")
     budget: Budget = Field(description="F of Eq. 7")
-    capacity_exponent: Annotated[float, Field(ge=0)] = Field(1.0, description="exponent of Eq. 7 above the budget; 0: no regularisation")
+    capacity_exponent: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="exponent of Eq. 7 above the budget; 0: no regularisation"
+    )
     capacity_exponent_under: float = Field(0.0, description="exponent of Eq. 7 below the budget")
     width_mask: Literal["activation", "feature"] = Field(
         "activation", description="soft width masks also scale binary activations, or real-valued features only"
@@ -168,8 +187,12 @@ class RetrainParams(Block):
     batch_size: PositiveInt = Field(description="images of a step")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="update rule")
     lr: Annotated[float, Field(gt=0)] = Field(description="largest learning rate")
-    lr_end: Annotated[float, Field(ge=0)] = Field(0.0, description="learning rate at the end (cosine, linear, one_cycle)")
-    schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = Field("cosine", description="learning rate over the steps")
+    lr_end: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="learning rate at the end (cosine, linear, one_cycle)"
+    )
+    schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = Field(
+        "cosine", description="learning rate over the steps"
+    )
     milestones: tuple[Fraction, ...] = Field((), description="step: points of decay, as shares of all epochs")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="step: factor at each milestone")
     momentum: Fraction = Field(0.9, description="sgd: momentum")
@@ -177,7 +200,9 @@ class RetrainParams(Block):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 on all parameters")
     grad_clip: Annotated[float, Field(gt=0)] | None = Field(5.0, description="largest gradient norm")
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
-    drop_path: Fraction = Field(0.0, description="probability of dropping an edge's output at the last epoch, from 0 at the first")
+    drop_path: Fraction = Field(
+        0.0, description="probability of dropping an edge's output at the last epoch, from 0 at the first"
+    )
 
 
 class EvaluateParams(Block):
@@ -202,7 +227,9 @@ class ClaimsParams(Block):
     min_seeds: PositiveInt = Field(2, description="fewer seeds than this: not tested")
     collapse_share: Fraction = Field(0.9, description="share of shortcut and none edges above which a search failed")
     failed_top1: Fraction = Field(0.2, description="top-1 accuracy below which a search failed")
-    ratio_tolerance: Fraction = Field(0.1, description="relative tolerance of a claimed ratio of operations or parameters")
+    ratio_tolerance: Fraction = Field(
+        0.1, description="relative tolerance of a claimed ratio of operations or parameters"
+    )
 
 
 class FiguresParams(Block):

@@ -106,7 +106,12 @@ class Genotype:
             )
         genotype = cls(space or own, _stages_of(value.get("stages")), _cells_of(value.get("cells")))
         if value.get("sha256") != genotype.sha256:
-            _refuse("sha256", value.get("sha256"), f"{genotype.sha256}, the hash of its content", do="it was edited; derive it again")
+            _refuse(
+                "sha256",
+                value.get("sha256"),
+                f"{genotype.sha256}, the hash of its content",
+                do="it was edited; derive it again",
+            )
         return genotype
 
 

@@ -39,7 +39,10 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if list(self.widths) != sorted(set(self.widths)) or not self.widths or self.widths[0] <= 0:
             raise SpaceError(
-                "widths must be positive and increasing", where="space.widths", got=list(self.widths), allowed="0 < w <= 1"
+                "widths must be positive and increasing",
+                where="space.widths",
+                got=list(self.widths),
+                allowed="0 < w <= 1",
             )
         if self.widths[-1] != 1.0:
             raise SpaceError(
@@ -49,7 +52,9 @@ class SearchSpace:
                 do="add 1.0; to make every network smaller, lower space.init_channels",
             )
         if not self.primitives or len(set(self.primitives)) != len(self.primitives):
-            raise SpaceError("primitives must be distinct, and at least one", where="space.primitives", got=list(self.primitives))
+            raise SpaceError(
+                "primitives must be distinct, and at least one", where="space.primitives", got=list(self.primitives)
+            )
 
     @classmethod
     def from_params(cls, params: SpaceParams) -> SearchSpace:

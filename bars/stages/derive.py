@@ -40,8 +40,8 @@ def derive(
 ) -> DeriveResult:
     """Draw K architectures, score each with the supernet's weights on all of valid, keep the lowest loss.
 
-    The most likely architecture is scored too and marked; ``method: argmax`` takes it. One-hot architectures are scored,
-    with the batch's own BN statistics (the authors scored relaxed samples and ranked them the wrong way round).
+    The most likely architecture is scored too and marked; ``method: argmax`` takes it. One-hot architectures are
+    scored, with the batch's own BN statistics (the authors scored relaxed samples and ranked them the wrong way round).
     """
     resolved = Runtime.resolve(runtime)
     distribution = Distribution.from_json(distribution_json, SearchSpace.from_params(space))
@@ -74,7 +74,9 @@ def derive(
 
 
 @torch.no_grad()
-def _score(supernet: Supernet, genotype: Genotype, valid: Part, batch_size: int, runtime: Runtime) -> tuple[float, float]:
+def _score(
+    supernet: Supernet, genotype: Genotype, valid: Part, batch_size: int, runtime: Runtime
+) -> tuple[float, float]:
     """Mean loss and top-1 accuracy of one architecture on all of valid."""
     sample = Sample.one_hot(genotype)
     sums = torch.zeros(2, dtype=torch.float64)
@@ -90,7 +92,13 @@ def _score(supernet: Supernet, genotype: Genotype, valid: Part, batch_size: int,
 
 
 def random_genotype(
-    space: SpaceParams, budget_biops: int, floor: float, image_size: int, num_classes: int, seed: int, tries: int = 200_000
+    space: SpaceParams,
+    budget_biops: int,
+    floor: float,
+    image_size: int,
+    num_classes: int,
+    seed: int,
+    tries: int = 200_000,
 ) -> Genotype:
     """A uniform draw among the architectures that use between ``floor`` and all of the budget. Raises BudgetError."""
     combinations = SearchSpace.from_params(space)
@@ -100,7 +108,10 @@ def random_genotype(
             StageGenotype(rng.choice(combinations.depths), rng.choice(combinations.width_choices))
             for _ in range(combinations.stages)
         )
-        cells = {name: {e: rng.choice(combinations.primitives) for e in combinations.edges} for name in combinations.all_types}
+        cells = {
+            name: {e: rng.choice(combinations.primitives) for e in combinations.edges}
+            for name in combinations.all_types
+        }
         genotype = Genotype(combinations, stages, cells)
         if floor * budget_biops <= genotype_cost(space, genotype, image_size, num_classes).biops <= budget_biops:
             return genotype

@@ -162,7 +162,7 @@ class Trainer:
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.params.label_smoothing)
         extra = auxiliary_loss(self.model)
-        (loss if extra is None else loss + extra).backward()
+        (loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             n = torch.full((), labels.shape[0], device=labels.device)
             return (torch.stack([loss.detach() * n, (logits.argmax(1) == labels).sum().float(), n.float()]),)

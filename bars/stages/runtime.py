@@ -151,7 +151,7 @@ class GraphedStep:
     def _record(self, inputs: tuple[Tensor, ...]) -> None:
         self._inputs = tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in inputs)
         before = [b.clone() for b in self._buffers]
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(self.WARMUP):

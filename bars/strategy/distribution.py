@@ -17,7 +17,7 @@ class Distribution(nn.Module):
     """Independent categorical choices: a primitive per edge of each cell type, a depth and a width per stage.
 
     alpha_op [types, edges, primitives], alpha_depth [stages, cells + 1], alpha_width [stages, widths]; the last two are
-    None where the space does not search them. They live on the CPU: they are tiny, and drawing there never waits for a GPU.
+    None where the space does not search them. They live on the CPU: they are tiny, and drawing never waits for a GPU.
     """
 
     def __init__(self, space: SearchSpace, init_std: float = 0.0, generator: torch.Generator | None = None) -> None:
@@ -49,12 +49,14 @@ class Distribution(nn.Module):
     def sample(self, sampling: str, temperature: float, generator: torch.Generator) -> Sample:
         """A relaxed architecture (BARS Eq. 5); ``hard`` draws one-hot with straight-through gradients."""
         if sampling == "softmax":
-            return Sample(*(None if a is None else plain_softmax(a, temperature) for a in self.alphas()))
+            op, depth, width = (None if a is None else plain_softmax(a, temperature) for a in self.alphas())
+            return Sample(op, depth, width)
         relaxed = [None if a is None else gumbel_softmax(a, temperature, generator) for a in self.alphas()]
         if sampling == "gumbel":
-            return Sample(*relaxed)
-        genotype = self._genotype(relaxed)
-        return Sample(*(None if r is None else straight_through(r) for r in relaxed), genotype=genotype)
+            op, depth, width = relaxed
+            return Sample(op, depth, width)
+        op, depth, width = (None if r is None else straight_through(r) for r in relaxed)
+        return Sample(op, depth, width, self._genotype(relaxed))
 
     def draw(self, generator: torch.Generator) -> Genotype:
         """A discrete architecture, each decision with its probability (BARS Sec. 4.3)."""
@@ -72,7 +74,11 @@ class Distribution(nn.Module):
     @torch.no_grad()
     def mean_entropy(self) -> float:
         """Mean entropy of a decision as a share of its largest value, in [0, 1]."""
-        shares = [self._entropies(a) / torch.tensor(float(a.shape[-1])).log() for a in self.alphas() if a is not None and a.shape[-1] > 1]
+        shares = [
+            self._entropies(a) / torch.tensor(float(a.shape[-1])).log()
+            for a in self.alphas()
+            if a is not None and a.shape[-1] > 1
+        ]
         return float(torch.cat([s.flatten() for s in shares]).mean()) if shares else 0.0
 
     @staticmethod
@@ -129,7 +135,12 @@ class Distribution(nn.Module):
                 tensor = torch.empty(0)
             expected = None if parameter is None else tuple(parameter.shape)
             if (None if tensor is None else tuple(tensor.shape)) != expected:
-                raise RecordError("logits of another shape", where=f"distribution.json: {key}", allowed=str(expected), do="search again")
+                raise RecordError(
+                    "logits of another shape",
+                    where=f"distribution.json: {key}",
+                    allowed=str(expected),
+                    do="search again",
+                )
             if parameter is not None and tensor is not None:
                 parameter.data.copy_(tensor)
         return distribution

@@ -12,7 +12,7 @@ from bars.pipeline.params import SearchParams
 def capacity_factor(expected_biops: Tensor, budget: float, over: float, under: float) -> Tensor:
     """[E[BiOps] / F] ** theta (BARS Eq. 7), theta = ``over`` at or above the budget F and ``under`` below it.
 
-    As printed the two exponents stand on the wrong sides (no penalty above the budget); the authors' code has them here.
+    As printed the exponents stand on the wrong sides (no penalty above the budget); the authors' code has them here.
     """
     ratio = expected_biops / budget
     exponent = over if float(ratio.detach()) >= 1.0 else under

@@ -13,7 +13,7 @@ def ramp(value: Ramp, epoch: int, epochs: int) -> float:
         return value.start
     share = epoch / (epochs - 1) if epochs > 1 else 1.0
     if value.shape == "exponential":
-        return value.start * (value.end / value.start) ** share
+        return float(value.start * (value.end / value.start) ** share)
     return value.start + (value.end - value.start) * share
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bars.binarize.layers import BinaryConv2d, is_fully_binarized
+from bars.cost import genotype_cost
 from bars.models.counting import count_model
 from bars.models.network import Network
 from bars.models.supernet import Sample, Supernet
-from bars.cost import genotype_cost
 from bars.pipeline.params import BinarizeParams
 from bars.space import Genotype, SearchSpace
 from bars.strategy.distribution import Distribution
@@ -63,7 +63,9 @@ def test_every_alpha_receives_a_gradient(width_mask: str, stem: str) -> None:
 
 def test_feature_masks_are_erased_before_the_sign() -> None:
     """The trap that ``width_mask: activation`` avoids: scaling features by a positive mask changes no sign."""
-    params = space_params(cell_shortcut=False, op_shortcut=False, primitives=("binary_conv_3x3",), search_depth=False, stages=1)
+    params = space_params(
+        cell_shortcut=False, op_shortcut=False, primitives=("binary_conv_3x3",), search_depth=False, stages=1
+    )
     torch.manual_seed(0)
     images = torch.randn(8, 3, 8, 8)
     changed = {}
@@ -72,7 +74,7 @@ def test_feature_masks_are_erased_before_the_sign() -> None:
         supernet = Supernet(params, BinarizeParams(), 8, 10, width_mask)
         cells = supernet.stages[0]
         seen: list[torch.Tensor] = []
-        cells[1].preprocess.convs[0].register_forward_hook(lambda m, i, o: seen.append(o))
+        cells[1].preprocess.convs[0].register_forward_hook(lambda m, i, o, seen=seen: seen.append(o))
         op = torch.ones(1, 10, 1)
         for width in ([0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]):
             supernet(images, Sample(op, None, torch.tensor([width])))
@@ -117,7 +119,14 @@ def test_the_template_has_its_shortcuts() -> None:
     genotype = random_genotype(SearchSpace.from_params(base), rng)
     images = torch.randn(4, 3, 16, 16)
     outputs = []
-    for changes in ({}, {"op_shortcut": False}, {"cell_shortcut": False}, {"reduction_shortcut": "avgpool"}, {"norm": "node"}, {"stem_expand": "conv1x1"}):
+    for changes in (
+        {},
+        {"op_shortcut": False},
+        {"cell_shortcut": False},
+        {"reduction_shortcut": "avgpool"},
+        {"norm": "node"},
+        {"stem_expand": "conv1x1"},
+    ):
         torch.manual_seed(0)
         network = Network(base.model_copy(update=changes), BinarizeParams(), genotype, 16, 10)
         with torch.no_grad():
@@ -131,7 +140,7 @@ def test_the_template_has_its_shortcuts() -> None:
 
 
 def test_a_strided_unit_is_two_staggered_convolutions() -> None:
-    """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, pooled shortcut, ReLU."""
+    """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, shortcut, ReLU."""
     from bars.models.primitives import BinaryUnit, Template
 
     torch.manual_seed(0)

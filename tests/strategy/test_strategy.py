@@ -106,7 +106,9 @@ def test_distribution_survives_json(seed: int) -> None:
         assert (a is None and b is None) or torch.equal(a, b)
 
 
-@pytest.mark.parametrize("damage", [{"op": {}}, {"op": None}, {"depth": None}, {"width": [[1.0]]}, {"op": "x"}, {"space": {}}])
+@pytest.mark.parametrize(
+    "damage", [{"op": {}}, {"op": None}, {"depth": None}, {"width": [[1.0]]}, {"op": "x"}, {"space": {}}]
+)
 def test_damaged_distribution_is_refused(damage: dict[str, object]) -> None:
     d = distribution()
     with pytest.raises(RecordError):
@@ -115,14 +117,22 @@ def test_damaged_distribution_is_refused(damage: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("biops", "over", "under", "factor"),
-    [(200.0, 1.0, 0.0, 2.0), (50.0, 1.0, 0.0, 1.0), (100.0, 1.0, 0.0, 1.0), (50.0, 0.0, 1.0, 0.5), (400.0, 0.5, 0.0, 2.0)],
+    [
+        (200.0, 1.0, 0.0, 2.0),
+        (50.0, 1.0, 0.0, 1.0),
+        (100.0, 1.0, 0.0, 1.0),
+        (50.0, 0.0, 1.0, 0.5),
+        (400.0, 0.5, 0.0, 2.0),
+    ],
 )
 def test_capacity_penalises_above_the_budget(biops: float, over: float, under: float, factor: float) -> None:
     value = torch.tensor(biops, requires_grad=True)
     got = capacity_factor(value, 100.0, over, under)
     assert float(got) == pytest.approx(factor)
     (gradient,) = torch.autograd.grad(got, value)
-    assert float(gradient) == pytest.approx(0.0 if factor == 1.0 and biops != 100.0 else (over if biops >= 100 else under) * factor / biops)
+    assert float(gradient) == pytest.approx(
+        0.0 if factor == 1.0 and biops != 100.0 else (over if biops >= 100 else under) * factor / biops
+    )
 
 
 def test_ramps() -> None:
