@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bars.commands.leftovers import leftovers
+from bars.commands.run import CHECKPOINTS
 from bars.errors import BarsError
 from bars.pipeline.experiments import Grid
-from bars.pipeline.files import LOCKS, check_writable, locked_folders
+from bars.pipeline.files import LOCKS, check_writable
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.params import DataParams, RuntimeParams
 from bars.pipeline.provenance import git_state
@@ -87,17 +89,13 @@ def usable_cpus() -> int:
 
 
 def _folders(results: Path) -> Iterator[Finding]:
-    for path, subject in ((results, "results"), (LOCKS, "locks")):
+    for path, subject in ((results, "results"), (LOCKS, "locks"), (CHECKPOINTS, "checkpoints")):
         try:
             check_writable(path / "doctor")
             yield Finding("ok", subject, f"{path} can be written")
         except BarsError as error:
             yield Finding("stop", subject, str(error))
-    for holder in locked_folders():
-        yield Finding("note", "locks", f"a stage is running now: {holder}")
-    left = [str(p) for p in results.glob("*/*/*/*/*.tmp-*")] + [str(p) for p in results.glob("*/data/*.tmp-*")]
-    if left:
-        yield Finding("note", "left over", f"{', '.join(left[:3])}: removed when the stage runs again")
+    yield from (Finding(*found) for found in leftovers(results, CHECKPOINTS))
     commit = git_state()["commit"]
     yield (
         Finding("ok", "git", str(commit)[:12])
