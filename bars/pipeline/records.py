@@ -302,7 +302,8 @@ def read_alphas(path: str | Path) -> list[AlphaRow]:
     _exists(path)
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        columns = [column.to_pylist() for column in table.columns]
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise RecordError(
             "a stage file is not valid Parquet (truncated?)", where=str(path), got=str(error), do=_AGAIN
         ) from None
@@ -314,7 +315,10 @@ def read_alphas(path: str | Path) -> list[AlphaRow]:
             allowed=", ".join(AlphaRow._fields),
             do=_AGAIN,
         )
-    return [AlphaRow(*row) for row in zip(*(c.to_pylist() for c in table.columns), strict=True)]
+    kinds = (int, str, str, int, int, str, float, float)
+    if not all(isinstance(v, kind) for kind, column in zip(kinds, columns, strict=True) for v in column):
+        raise RecordError("a stage file has columns of other types", where=str(path), got=str(table.schema), do=_AGAIN)
+    return [AlphaRow(*row) for row in zip(*columns, strict=True)]
 
 
 # ----------------------------------------------------------------------------------------------------- helpers

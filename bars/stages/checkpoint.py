@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from bars.errors import CheckpointError
+from bars.errors import CheckpointError, OutputError
 
 _DELETE = "delete it and run the stage again; it starts from the beginning"
 
@@ -51,8 +51,9 @@ class FileCheckpointer:
         save_tensors(state, self.path)
 
     def clear(self) -> None:
-        """Remove the file once the stage's outputs are in place."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file once the stage's outputs are in place, and what a kill in the middle of a write left."""
+        for file in (self.path, *self.path.parent.glob(f"{self.path.name}.tmp-*")):
+            file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -71,17 +72,24 @@ def restoring(checkpoint: Checkpointer) -> Iterator[None]:
 
 
 def save_tensors(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values to ``path``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write tensors and plain values to ``path``, whole or not at all. Raises OutputError, as on a full disk."""
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error).split("\n")[0]
+        raise OutputError(
+            "cannot write", where=str(path), got=reason, do="check the folder's rights and the disk"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
