@@ -100,7 +100,8 @@ class Search:
             lr=params.weight_lr,
             momentum=params.weight_momentum,
             weight_decay=params.weight_decay,
-            fused=True,
+            # A hard draw leaves weights without a gradient, and the fused update cannot mix first and later steps.
+            fused=params.sampling != "hard",
         )
         self.alpha_optimizer = torch.optim.Adam(
             self.distribution.parameters(),

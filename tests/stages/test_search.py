@@ -1,0 +1,221 @@
+"""The search as a procedure, on random images: what each option changes, and that it continues bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bars.cost import max_biops
+from bars.pipeline.params import BinarizeParams, Budget, Ramp, RetrainParams, RuntimeParams, SearchParams
+from bars.space import SearchSpace
+from bars.stages.checkpoint import NoCheckpoint
+from bars.stages.derive import derive, random_genotype
+from bars.stages.retrain import learning_rate
+from bars.stages.runtime import Silent
+from bars.stages.search import Search, SearchResult, search
+from tests.architectures import space_params
+
+
+class Images:
+    """Sixteen fixed random images as a Part."""
+
+    size, image_size, num_classes, label = 16, 8, 4, "noise"
+
+    def __init__(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.images = torch.randn(16, 3, 8, 8, generator=generator)
+        self.labels = torch.randint(0, 4, (16,), generator=generator)
+
+    def batches(self, batch_size: int, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, self.size, batch_size):
+            yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
+
+
+SPACE = space_params(stages=2, cells_per_stage=1, nodes=2, init_channels=4)
+
+
+def params(**changes: Any) -> SearchParams:
+    values: dict[str, Any] = {
+        "epochs": 3,
+        "batch_size": 8,
+        "warmup_epochs": 1,
+        "temperature": Ramp(start=2.0, end=0.5, shape="exponential"),
+        "entropy_weight": Ramp(start=-0.1, end=0.1),
+        "budget": Budget(biops=max_biops(SPACE, 8) // 4),
+        "weight_lr": 0.05,
+        "weight_lr_end": 0.01,
+        "alpha_lr": 0.05,
+    }
+    return SearchParams(**(values | changes))
+
+
+def run(checkpoint: Any = None, seed: int = 0, **changes: Any) -> SearchResult:
+    parts: tuple[Any, Any] = (Images(0), Images(1))
+    return search(
+        SPACE,
+        BinarizeParams(),
+        params(**changes),
+        RuntimeParams(device="cpu"),
+        *parts,
+        seed,
+        checkpoint or NoCheckpoint(),
+        Silent(),
+    )
+
+
+class Memory:
+    """A checkpoint that forgets what is saved after ``keep`` epochs, as if the process had been killed then."""
+
+    def __init__(self, keep: int) -> None:
+        self.keep, self.saved, self.state = keep, 0, None
+
+    def load(self) -> dict[str, Any] | None:
+        return self.state
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.saved += 1
+        if self.saved > self.keep:
+            raise KeyboardInterrupt
+        import copy
+
+        self.state = copy.deepcopy(state)
+
+
+@pytest.mark.parametrize("sampling", ["gumbel", "softmax", "hard"])
+def test_a_continued_search_equals_an_unbroken_one(sampling: str) -> None:
+    whole = run(sampling=sampling)
+    memory = Memory(keep=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(memory, sampling=sampling)
+    memory.keep = 10
+    continued = run(memory, sampling=sampling)
+    assert continued.epochs == whole.epochs and continued.alphas == whole.alphas
+    assert continued.distribution == whole.distribution
+    assert all(torch.equal(whole.state[k], v) for k, v in continued.state.items())
+
+
+def test_seeds_differ_and_repeat() -> None:
+    assert run(seed=0).distribution == run(seed=0).distribution != run(seed=1).distribution
+
+
+BASE = run()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sampling": "softmax"},
+        {"sampling": "hard"},
+        {"temperature": Ramp(start=9.0, end=0.5, shape="exponential")},
+        {"temperature": Ramp(start=2.0, end=0.5, shape="linear")},
+        {"entropy_weight": Ramp(start=0.0, end=0.0, shape="constant")},
+        {"budget": Budget(biops=max_biops(SPACE, 8) // 10)},
+        {"capacity_exponent_under": -1.0},
+        {"width_mask": "feature"},
+        {"weight_lr": 0.2},
+        {"weight_lr_end": 0.04},
+        {"weight_momentum": 0.0},
+        {"weight_decay": 0.1},
+        {"grad_clip": 0.01},
+        {"alpha_lr": 0.1},
+        {"alpha_betas": (0.9, 0.999)},
+        {"alpha_weight_decay": 0.5},
+        {"alpha_init_std": 0.5},
+        {"alpha_every": 2},
+        {"batch_size": 4},
+        {"warmup_epochs": 2},
+        {"epochs": 4},
+    ],
+    ids=lambda c: ",".join(c),
+)
+def test_every_option_of_the_search_acts(changes: dict[str, Any]) -> None:
+    assert run(**changes).distribution["op"] != BASE.distribution["op"]
+
+
+def test_capacity_exponent_acts_above_the_budget() -> None:
+    tight = {"budget": Budget(biops=max_biops(SPACE, 8) // 10)}
+    assert run(**tight).distribution != run(**tight, capacity_exponent=0.0).distribution
+
+
+@pytest.mark.parametrize("changes", [{"weight_scale": "channel"}, {"activation_clip": 0.5}, {"weight_clip": 0.03}])
+def test_every_option_of_binarisation_acts(changes: dict[str, Any]) -> None:
+    parts: tuple[Any, Any] = (Images(0), Images(1))
+    result = search(
+        SPACE, BinarizeParams(**changes), params(), RuntimeParams(device="cpu"), *parts, 0, NoCheckpoint(), Silent()
+    )
+    assert result.distribution["op"] != BASE.distribution["op"]
+
+
+def test_alphas_rest_during_warm_up_and_are_all_moved_after_it() -> None:
+    by_epoch: dict[int, list[float]] = {}
+    for row in BASE.alphas:
+        by_epoch.setdefault(row["epoch"], []).append(row["logit"])
+    assert by_epoch[0] == by_epoch[1]
+    assert all(a != b for a, b in zip(by_epoch[1], by_epoch[2], strict=True))
+    assert all(abs(sum(p["prob"] for p in BASE.alphas[i : i + 3]) - 1) < 1e-12 for i in range(0, 9, 3))
+
+
+def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
+    """The step splits the chain rule at the sample; one backward pass through everything must give the same."""
+    parts: tuple[Any, Any] = (Images(0), Images(1))
+    tight = params(budget=Budget(biops=max_biops(SPACE, 8) // 10), alpha_weight_decay=0.0)
+    state = Search(SPACE, BinarizeParams(), tight, RuntimeParams(device="cpu"), *parts, 0)
+    images, labels = parts[1].images[:8], parts[1].labels[:8]
+    sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3))
+    loss = torch.nn.functional.cross_entropy(state.supernet(images, sample), labels)
+    biops = state.expected_biops(*state.distribution.probs())
+    total = state.objective(loss.double(), biops, state.distribution.entropy(), 0.3)
+    wanted = torch.autograd.grad(total, list(state.distribution.parameters()))
+    seen: list[Tensor] = []
+    state.alpha_optimizer.step = lambda: seen.extend(p.grad.clone() for p in state.distribution.parameters())  # type: ignore
+    state._alpha_step(images, labels, 1.0, 0.3, torch.Generator().manual_seed(3))
+    assert state._genotype is None
+    for got, expected in zip(seen, wanted, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_derive_keeps_the_lowest_validation_loss() -> None:
+    from bars.pipeline.params import DeriveParams
+
+    valid: Any = Images(1)
+    found = {}
+    for method in ("sample", "argmax"):
+        options = DeriveParams(method=method, samples=5, batch_size=8)
+        result = derive(
+            SPACE, BinarizeParams(), options, RuntimeParams(device="cpu"), valid, BASE.distribution, BASE.state, 0
+        )
+        assert len(result.candidates) == 6 and sum(row["chosen"] for row in result.candidates) == 1
+        found[method] = result
+    drawn = found["sample"].candidates[:5]
+    best = min(drawn, key=lambda row: row["valid_loss"])
+    assert best["chosen"] and best["genotype_sha256"] == found["sample"].genotype.sha256
+    assert found["argmax"].candidates[-1]["chosen"] and found["argmax"].candidates[-1]["argmax"]
+
+
+def test_random_architectures_stay_within_the_budget() -> None:
+    from bars.cost import genotype_cost
+
+    budget = max_biops(SPACE, 8) // 3
+    drawn = [random_genotype(SPACE, budget, 0.5, 8, 4, seed) for seed in range(8)]
+    assert len({g.sha256 for g in drawn}) > 1
+    assert all(0.5 * budget <= genotype_cost(SPACE, g, 8, 4).biops <= budget for g in drawn)
+    assert all(g.space == SearchSpace.from_params(SPACE) for g in drawn)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares", "rates"),
+    [
+        ("cosine", (0.0, 0.5, 1.0), (1.0, 0.5, 0.0)),
+        ("linear", (0.0, 0.25, 1.0), (1.0, 0.75, 0.0)),
+        ("constant", (0.0, 0.5, 1.0), (1.0, 1.0, 1.0)),
+        ("step", (0.0, 0.49, 0.5, 0.8), (1.0, 1.0, 0.1, 0.01)),
+        ("one_cycle", (0.0, 0.45, 0.9, 1.0), (0.05, 1.0, 0.05, 0.0)),
+    ],
+)
+def test_learning_rates(schedule: Any, shares: tuple[float, ...], rates: tuple[float, ...]) -> None:
+    options = RetrainParams(epochs=1, batch_size=1, lr=1.0, schedule=schedule, milestones=(0.5, 0.8))
+    assert [learning_rate(options, s) for s in shares] == pytest.approx(rates)
