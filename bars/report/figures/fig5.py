@@ -87,7 +87,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
             if j == 0:
                 axes.set_ylabel(f"{title}\nprobability")
         if not any(row["experiment"] == name for row in edges):
-            panels[i][0].text(0.03, 0.5, _absence(results, name), transform=panels[i][0].transAxes, wrap=True)
+            panels[i][0].text(0.03, 0.5, _absence(results, name), transform=panels[i][0].transAxes, in_layout=False)
     _draw_means(right.subplots(), rows, results)
     style.foot(figure, *_notes(rows, results))
     return figure
