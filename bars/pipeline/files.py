@@ -202,17 +202,17 @@ def locked_folders(locks: str | Path = LOCKS) -> list[str]:
     return found
 
 
-def die_with_parent() -> None:
+def die_with_parent(*, only_tools: bool = False) -> None:
     """End this process when the one that started it ends, even by SIGKILL (Linux; elsewhere nothing happens).
 
     A workflow tool that is killed would otherwise leave a training behind that goes on writing. A thread watches the
     parent and every snakemake or dvc above it (a shell may stand between) through pidfds. A terminal's own shell is not
-    watched: ``nohup`` and ``disown`` keep their meaning.
+    watched: ``nohup`` and ``disown`` keep their meaning. ``only_tools``: nor is a parent that is no workflow tool.
     """
     if not sys.platform.startswith("linux"):
         return
     watched = []
-    for pid in _guardians():
+    for pid in _guardians(only_tools):
         with contextlib.suppress(OSError):  # an old kernel, or it ended just now
             watched.append(os.pidfd_open(pid))
     if watched:
@@ -222,10 +222,10 @@ def die_with_parent() -> None:
 _TOOLS = ("snakemake", "dvc")
 
 
-def _guardians() -> list[int]:
+def _guardians(only_tools: bool) -> list[int]:
     """The parent, unless it is a session's leader or init, and the workflow tools among the ancestors."""
     parent = os.getppid()
-    found = [] if parent in (1, os.getsid(0)) else [parent]
+    found = [] if only_tools or parent in (1, os.getsid(0)) else [parent]
     pid = parent
     while pid > 1:
         try:

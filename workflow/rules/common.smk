@@ -16,8 +16,12 @@ from bars.errors import BarsError, GridError
 from bars.pipeline import paths
 from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
+from bars.pipeline.files import die_with_parent
 from bars.pipeline.load import GROUPS, load_params
 from bars.report.inputs import FIGURES, TABLES, need_paths, parameters
+
+# Started by dvc, end with it: it would go on alone after a kill, and the next run would meet its lock.
+die_with_parent(only_tools=True)
 
 RESULTS = "results"
 ENVIRONMENT = "../../environment.yml"
