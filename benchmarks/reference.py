@@ -40,7 +40,7 @@ class ReferenceUnit(nn.Module):
 
     def __init__(self, unit: BinaryUnit, row: int, kind: Kind, track: bool) -> None:
         super().__init__()
-        self.kind, self.stride, self.shortcut, self.clip = kind, unit.stride, unit.shortcut, unit.clip
+        self.kind, self.stride, self.carried, self.clip = kind, unit.stride, unit.carried, unit.clip
         self.in_blocks, self.mask_activations = unit.in_blocks, unit.mask_activations
         convs = unit.conv_list()
         self.out_blocks, self.kernel = convs[0].blocks[1], convs[0].kernel_size
@@ -69,8 +69,8 @@ class ReferenceUnit(nn.Module):
                 self._conv(signs, self.weights[0], source, half),
                 self._conv(signs[:, :, 1:, 1:], self.weights[1], source, half),
             )
-        if self.shortcut:
-            y = y + (x if self.stride == 1 else pooled_twice(x))
+        if self.carried != "nothing":
+            y = y + (x if self.carried == "same" else pooled_twice(x))
         return F.relu(y)
 
     def _conv(self, x: Tensor, weight: Tensor, source: Width | None, target: Width | None) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bars.binarize.layers import AfterStep, auxiliary_loss
+from bars.models.cell import Cell
 from bars.models.supernet import Sample, Supernet
 from bars.pipeline.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
@@ -152,6 +153,14 @@ def train_step(model: nn.Module, batch: Batch, how: How, *, plain: bool = False)
         return loss
 
     return step
+
+
+def compile_cells(model: nn.Module) -> None:
+    """torch.compile of every cell, each shape for itself, as search.runtime.compile does."""
+    torch._dynamo.config.recompile_limit = 64
+    for module in model.modules():
+        if isinstance(module, Cell):
+            module.compile(dynamic=False)
 
 
 def _sample_like(sample: Sample, tensors: Sequence[Tensor]) -> Sample:

@@ -10,9 +10,9 @@ are quantised together, and where feature maps are tiny they are computed togeth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ from bars.binarize.quantizers import (
 )
 from bars.models.width import Width
 from bars.pipeline.params import BinarizeParams, SpaceParams
+
+Carried = Literal["nothing", "same", "pooled twice"]  # what a unit's own shortcut adds of its input
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,9 @@ class BinaryUnit(nn.Module):
         edges: int = 1,
     ) -> None:
         super().__init__()
-        self.stride, self.shortcut = stride, shortcut
+        self.stride = stride
+        self.carried: Carried = "nothing" if not shortcut else "same" if stride == 1 else "pooled twice"
+        self.kernels = Kernels()
         self.edges, self.in_blocks, self.c_in = edges, in_blocks, c_in
         self.clip, self.mask_activations = template.binarize.activation_clip, template.mask_activations
         affine = template.norm == "edge"
@@ -344,19 +348,12 @@ class UnitFunction(Function):
         *weights_and_totals: Tensor,
     ) -> tuple[Tensor, ...]:
         weights, totals = weights_and_totals[: unit.stride], weights_and_totals[unit.stride :]
-        edges = weights[0].shape[0]
-        carried = _affine(_repeated(normed, edges), gain, bias)
-        y = unit.convolve(binary_sign(carried) if signs is None else signs, weights)
-        if unit.shortcut:
-            y += carried if unit.stride == 1 else pooled_twice(carried)
-        y = y.relu_()
+        x = unit.kernels.signs(normed, gain, bias) if signs is None else signs
+        y = unit.kernels.output(unit.convolve(x, weights), normed, gain, bias, unit.carried, totals, scale)
         ctx.unit, ctx.adds = unit, bool(totals)
         ctx.save_for_backward(normed, signs, gain, bias, mask, scale, y, *weights)
-        outputs = y.chunk(edges, dim=1)
         if not totals:
-            return outputs
-        for i, (total, output) in enumerate(zip(totals, outputs, strict=True)):
-            _ = total.add_(output) if scale is None else total.addcmul_(output, scale[i])
+            return y.chunk(weights[0].shape[0], dim=1)
         ctx.mark_dirty(*totals)
         return totals
 
@@ -366,37 +363,116 @@ class UnitFunction(Function):
         unit: BinaryUnit = ctx.unit
         normed, signs, gain, bias, mask, scale, y, *weights = ctx.saved_tensors
         _, _, _, needs_affine, _, needs_mask, needs_scale, needs_weights, *_ = ctx.needs_input_grad
-        edges = len(grads)
-        grad = grads[0] if edges == 1 else torch.cat(grads, dim=1)
-        wide = _repeated(normed, edges)
-        carried = _affine(wide, gain, bias)
-        x = binary_sign(carried) if signs is None else signs
-        dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
+        dy, x, d_scale = unit.kernels.output_backward(grads, y, normed, signs, gain, bias, needs_scale)
+        if scale is not None and d_scale is not None:
+            d_scale = d_scale.to(scale.dtype)
         # The scale is multiplied into what is small: the weights, or vectors over channels.
         factor = None if scale is None else scale.view(-1, 1, 1, 1, 1)
         scaled = weights if factor is None else [weight * factor for weight in weights]
         dx, d_weights = unit.convolve_backward(dy, x, scaled, needs_weights)
         if factor is not None:
             d_weights = [None if dw is None else dw * factor for dw in d_weights]
-        d_scale = _channel_sums(grad, y).view(edges, -1).sum(1) if needs_scale else None
-        d_mask = None
-        if needs_mask:
-            # The mask is inside the weight. Where it is zero nothing passes, and any finite value does.
-            d_mask = _channel_sums(dx, x).view(edges, -1).sum(0) / mask.clamp_min(torch.finfo(mask.dtype).tiny)
-        dx = sign_clip_gradient(dx, carried, unit.clip)
-        if unit.shortcut:
-            d_carried = dy if unit.stride == 1 else _pooled_twice_backward(dy, carried)
-            if scale is None:
-                dx += d_carried
-            else:
-                dx.addcmul_(d_carried, _per_channel(scale.repeat_interleave(dx.shape[1] // edges), dx))
-        d_gain = d_bias = None
-        if gain is not None:
-            if needs_affine:
-                d_gain, d_bias = _channel_sums(dx, wide).view_as(gain), dx.sum((0, 2, 3)).view_as(gain)
-            dx *= _per_channel(gain, dx)
-        d_normed = dx if edges == 1 else _summed(dx, edges)
+        d_normed, d_gain, d_bias, d_mask = unit.kernels.signs_backward(
+            dx, dy, normed, gain, bias, mask if needs_mask else None, scale, unit.carried, unit.clip, needs_affine
+        )
         return (None, d_normed, None, d_gain, d_bias, d_mask, d_scale, *d_weights, *(grads if ctx.adds else ()))
+
+
+# ---------------------------------------------------------------- what is done around the convolutions
+def _signs(normed: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+    """What the convolution sees, [N, G * in, H, W]."""
+    return binary_sign(_affine(normed, gain, bias))
+
+
+def _output(
+    y: Tensor,
+    normed: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    carried: Carried,
+    totals: Sequence[Tensor],
+    scale: Tensor | None,
+) -> Tensor:
+    """The unit's output from that of its convolution ``y``; it is added to the totals, each times its scale."""
+    if carried != "nothing":
+        x = _affine(normed, gain, bias)
+        y += x if carried == "same" else pooled_twice(x)
+    y = y.relu_()
+    for i, (total, output) in enumerate(zip(totals, y.chunk(max(1, len(totals)), dim=1), strict=False)):
+        _ = total.add_(output) if scale is None else total.addcmul_(output, scale[i])
+    return y
+
+
+def _output_backward(
+    grads: Sequence[Tensor],
+    y: Tensor,
+    normed: Tensor,
+    signs: Tensor | None,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    needs_scale: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradient of the convolution's output (not yet times the scale), its input once more, gradient of the scale."""
+    grad = grads[0] if len(grads) == 1 else torch.cat(list(grads), dim=1)
+    dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
+    d_scale = _channel_sums(grad, y).view(len(grads), -1).sum(1) if needs_scale else None
+    return dy, _signs(normed, gain, bias) if signs is None else signs, d_scale
+
+
+def _signs_backward(
+    dx: Tensor,
+    dy: Tensor,
+    normed: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    scale: Tensor | None,
+    carried: Carried,
+    clip: float,
+    needs_affine: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of the normalised features, gain, bias and mask, from those of the convolution's input and output."""
+    edges = dx.shape[1] // normed.shape[1]
+    x = _affine(normed, gain, bias)
+    d_mask = None
+    if mask is not None:
+        # The mask is inside the weight. Where it is zero nothing passes, and any finite value does.
+        through = _channel_sums(dx, binary_sign(x)).view(edges, -1).sum(0)
+        d_mask = through / mask.clamp_min(torch.finfo(mask.dtype).tiny)
+    dx = sign_clip_gradient(dx, x, clip)
+    if carried != "nothing":
+        d_carried = dy if carried == "same" else _pooled_twice_backward(dy, x)
+        if scale is None:
+            dx += d_carried
+        else:
+            dx.addcmul_(d_carried, _per_channel(scale.repeat_interleave(dx.shape[1] // edges), dx))
+    d_gain = d_bias = None
+    if gain is not None:
+        if needs_affine:
+            d_gain = _channel_sums(dx, _repeated(normed, edges)).view_as(gain)
+            d_bias = dx.sum((0, 2, 3), dtype=gain.dtype).view_as(gain)
+        dx *= _per_channel(gain, dx)
+    return dx if edges == 1 else _summed(dx, edges), d_gain, d_bias, d_mask
+
+
+class Kernels(NamedTuple):
+    """The elementwise parts of a unit; as they are, or each merged into few kernels by torch.compile."""
+
+    signs: Callable[..., Tensor] = _signs
+    output: Callable[..., Tensor] = _output
+    output_backward: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = _output_backward
+    signs_backward: Callable[..., tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]] = _signs_backward
+
+
+def fuse(model: nn.Module) -> None:
+    """Merge the elementwise parts of every unit into few kernels each; the first steps compile, for a minute or so."""
+    # One function serves units of many shapes, each compiled for itself.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    merged: list[Any] = [torch.compile(kernel, dynamic=False) for kernel in Kernels()]
+    kernels = Kernels(*merged)
+    for module in model.modules():
+        if isinstance(module, BinaryUnit):
+            module.kernels = kernels
 
 
 def _split(tensor: Tensor | None, size: int, edges: int) -> Sequence[Tensor | None]:
@@ -427,8 +503,10 @@ def _channel_sums(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """The affine part of batch norm; the input itself with ``norm: node``."""
-    return x if gain is None or bias is None else torch.addcmul(_per_channel(bias, x), x, _per_channel(gain, x))
+    """The affine part of batch norm of G edges, [N, C, H, W] -> [N, G * C, H, W]; none with ``norm: node``."""
+    if gain is None or bias is None:
+        return x
+    return torch.addcmul(_per_channel(bias, x), _repeated(x, gain.shape[0]), _per_channel(gain, x))
 
 
 def _pooled_twice_backward(grad: Tensor, like: Tensor) -> Tensor:

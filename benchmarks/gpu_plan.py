@@ -1,0 +1,393 @@
+"""One call that measures search and training steps on a CUDA device at the paper's sizes.
+
+    PYTHONPATH=. python -m benchmarks.gpu_plan --out "$OUT" --budget 340
+
+Needs torch, pydantic and this repository; nothing is installed. A variant that fails, or that runs into its time limit,
+is reported and the rest goes on. ``--smoke`` runs every variant at a tiny size, on a CPU too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import gc
+import signal
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bars.models.baselines import build
+from bars.models.network import Network
+from bars.models.primitives import fuse
+from bars.models.supernet import Sample, Supernet
+from bars.pipeline.params import BinarizeParams, ModelParams
+from benchmarks.reference import Kind, reference_of
+from benchmarks.steps import (
+    Batch,
+    How,
+    alpha_step,
+    compile_cells,
+    middle_genotype,
+    sample_of,
+    space_of,
+    supernet_of,
+    train_step,
+    weight_step,
+)
+from benchmarks.timing import Clock, markdown, write_json
+
+Step = Callable[[], object]
+
+
+class OutOfTimeError(Exception):
+    """A variant took longer than it may."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A space at a size, and how many images a step has."""
+
+    channels: int
+    cells: int
+    image: int
+    batch: int
+
+    def __str__(self) -> str:
+        return f"C={self.channels}, {self.cells} cells"
+
+
+@dataclass
+class Plan:
+    """Runs variants one after the other and keeps what came of each."""
+
+    device: torch.device
+    steps: int
+    deadline: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def measure(self, what: str, variant: str, images: int, make: Callable[[], Step], limit_s: int = 60) -> None:
+        """Median time of a step and peak memory; building and warming up (and so compiling) is timed apart."""
+        left = int(self.deadline - time.monotonic())
+        row: dict[str, Any] = {"what": what, "variant": variant}
+        self.rows.append(row)
+        if left < 10:
+            row["note"] = "no time left"
+            return
+        self._clear()
+        try:
+            with time_limit(min(limit_s, left)):
+                start = time.monotonic()
+                step = make()
+                for _ in range(3):
+                    step()
+                self._wait()
+                row["first_s"] = time.monotonic() - start
+                clock = Clock(self.device)
+                seconds = [clock(step) for _ in range(self.steps)]
+            row["ms"] = statistics.median(seconds) * 1e3
+            row["min_ms"] = min(seconds) * 1e3
+            row["images_per_s"] = images / statistics.median(seconds)
+            if self.device.type == "cuda":
+                row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+                row["reserved_gib"] = torch.cuda.max_memory_reserved() / 2**30
+        except (Exception, OutOfTimeError) as error:  # noqa: BLE001
+            row["note"] = f"{type(error).__name__}: {str(error)[:160]}"
+            self.notes.append(f"{what} / {variant}\n{traceback.format_exc()[-3000:]}")
+        finally:
+            print(f"{what:38s} {variant:44s} {row.get('ms', float('nan')):9.1f} ms  {row.get('note', '')}", flush=True)
+
+    def profile(self, title: str, make: Callable[[], Step]) -> str:
+        """Device time of one step by kernel, largest first."""
+        if self.deadline - time.monotonic() < 15:
+            return f"{title}: no time left"
+        self._clear()
+        try:
+            with time_limit(45):
+                step = make()
+                for _ in range(3):
+                    step()
+                self._wait()
+                activities = [torch.profiler.ProfilerActivity.CPU]
+                if self.device.type == "cuda":
+                    activities = [torch.profiler.ProfilerActivity.CUDA]
+                with torch.profiler.profile(activities=activities) as profiler:
+                    step()
+                    self._wait()
+            key = "self_device_time_total" if self.device.type == "cuda" else "self_cpu_time_total"
+            return f"{title}\n{profiler.key_averages().table(sort_by=key, row_limit=40, max_name_column_width=110)}"
+        except (Exception, OutOfTimeError):
+            return f"{title}\n{traceback.format_exc()[-3000:]}"
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _clear(self) -> None:
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raise OutOfTimeError in this thread after so many seconds."""
+
+    def stop(*_: object) -> None:
+        raise OutOfTimeError(f"more than {seconds} s")
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(max(1, seconds))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+# ------------------------------------------------------------------------------------------------ variants
+def search_step(size: Size, kind: str, device: torch.device, how: How, *, who: str, compiled: str = "") -> Step:
+    """A weight, alpha or hard step of our supernet or of the reference."""
+    supernet: nn.Module = supernet_of(space_of(size.channels, size.cells), size.image, device)
+    assert isinstance(supernet, Supernet)
+    batch = Batch.random(size.batch, size.image, device)
+    sample = sample_of(supernet, "hard" if kind == "hard" else "gumbel", device)
+    if who == "reference":
+        supernet = reference_of(supernet)
+    _compile(supernet, compiled)
+    make = alpha_step if kind == "alpha" else weight_step
+    return make(supernet, sample, batch, how, plain=who == "reference")
+
+
+def train(
+    size: Size, what: str, device: torch.device, how: How, *, kind: Kind | None = None, compiled: str = ""
+) -> Step:
+    """A training step of the middling genotype or of a baseline, ours or (``kind``) in the plain formulation."""
+    torch.manual_seed(0)
+    space = space_of(size.channels, size.cells)
+    model: nn.Module
+    if what == "network":
+        model = Network(space, BinarizeParams(), middle_genotype(space), size.image, 10)
+    else:
+        width = 1.0 if size.channels >= 36 else 0.125
+        model = build(ModelParams(family=what, width=width), 10, size.image, "cifar10", BinarizeParams())
+    model = (model if kind is None else reference_of(model, kind)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _compile(model, compiled)
+    return train_step(model.train(), Batch.random(size.batch, size.image, device), how, plain=kind is not None)
+
+
+def _compile(model: nn.Module, compiled: str) -> None:
+    if compiled == "cells":
+        compile_cells(model)
+    elif compiled == "elementwise":
+        fuse(model)
+
+
+def convolution(size: Size, part: str, device: torch.device, edges: int, grouped: bool, dtype: torch.dtype) -> Step:
+    """One of forward, gradient of the input or of the weight, for the edges that leave a node, ten times."""
+    c, groups = size.channels, edges if grouped else 1
+    shape = (size.batch, c * groups, size.image, size.image)
+    x = torch.randn(shape, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    w = torch.randn(c * groups, c, 3, 3, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    y = F.conv2d(x, w, None, 1, 1, 1, groups)
+    mask = [part == "input", part == "weight", False]
+
+    def call() -> Tensor | tuple[Tensor, ...]:
+        for _ in range(10 * (1 if grouped else edges)):
+            if part == "forward":
+                out = F.conv2d(x, w, None, 1, 1, 1, groups)
+            else:
+                out = torch.ops.aten.convolution_backward(
+                    y, x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], groups, mask
+                )
+        return out
+
+    return call
+
+
+def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
+    """All variants, the most telling first; returns kernel profiles."""
+    device = plan.device
+    cuda = device.type == "cuda"
+    eager, captured = How(bfloat16=cuda), How(bfloat16=cuda, capture=cuda)
+    profiles: list[str] = []
+
+    def search(size: Size, kind: str, variant: str, how: How, who: str = "ours", compiled: str = "") -> None:
+        plan.measure(
+            f"{size}: {kind} step",
+            variant,
+            size.batch,
+            lambda: search_step(size, kind, device, how, who=who, compiled=compiled),
+            limit_s=120 if compiled else 40,
+        )
+
+    def profile(title: str, compiled: str = "") -> None:
+        make = functools.partial(search_step, paper, "weight", device, captured, who="ours", compiled=compiled)
+        profiles.append(plan.profile(title, make))
+
+    for kind in ("weight", "alpha"):
+        search(paper, kind, "reference, eager", eager, who="reference")
+        search(paper, kind, "ours, captured", captured)
+        if compiling:
+            search(paper, kind, "ours, elementwise fused, captured", captured, compiled="elementwise")
+    profile("ours, captured, weight")
+    if compiling:
+        profile("ours, elementwise fused, captured, weight", "elementwise")
+        for kind in ("weight", "alpha"):
+            search(paper, kind, "ours, cells compiled, captured", captured, compiled="cells")
+        profile("ours, cells compiled, captured, weight", "cells")
+    search(paper, "hard", "ours, eager", eager)
+    if compiling:
+        check(plan)
+    for kind in ("weight", "alpha"):
+        search(gpu, kind, "reference, eager", eager, who="reference")
+        search(gpu, kind, "ours, captured", captured)
+        search(gpu, kind, "ours, eager", eager)
+        if compiling:
+            search(gpu, kind, "ours, elementwise fused, captured", captured, compiled="elementwise")
+    search(gpu, "hard", "ours, eager", eager)
+    _cudnn_choices(plan, paper, captured)
+    for what in ("network", "resnet18-xnor"):
+        for variant, kind_, how, compiled in (
+            ("float, captured", "float", captured, ""),
+            ("composed, captured", "composed", captured, ""),
+            ("ours, captured", None, captured, ""),
+            ("ours, elementwise fused, captured", None, captured, "elementwise"),
+        ):
+            if compiled and not compiling:
+                continue
+            make = functools.partial(train, paper, what, device, how, kind=kind_, compiled=compiled)  # type: ignore[arg-type]
+            plan.measure(f"{paper}: train {what}", variant, paper.batch, make, limit_s=60)
+    _convolutions(plan, paper)
+    for kind in ("weight", "alpha"):
+        if compiling:
+            search(gpu, kind, "ours, cells compiled, captured", captured, compiled="cells")
+    return profiles
+
+
+def check(plan: Plan) -> None:
+    """How far logits and sample gradients of each way to compute are from the reference, in float32 at a small size."""
+    size = Size(10, 1, 8, 16)
+    supernet = supernet_of(space_of(size.channels, size.cells), size.image, plan.device)
+    batch, sample = Batch.random(size.batch, size.image, plan.device), sample_of(supernet, "gumbel", plan.device)
+    expected: list[Tensor] = []
+    for variant in ("reference", "ours", "elementwise", "cells"):
+        try:
+            with time_limit(60):
+                model: nn.Module = reference_of(supernet) if variant == "reference" else copy.deepcopy(supernet)
+                _compile(model, variant)
+                given = [t for t in (sample.op, sample.depth, sample.width) if t is not None]
+                leaves = [t.detach().clone().requires_grad_() for t in given]
+                logits = model(batch.images, Sample(leaves[0], leaves[1], leaves[2]))
+                found = [logits.detach(), *torch.autograd.grad(F.cross_entropy(logits, batch.labels), leaves)]
+            expected = expected or found
+            errors = [float((a - b).norm() / b.norm()) for a, b in zip(found, expected, strict=True)]
+            plan.rows.append({"what": "relative error of logits, gradients", "variant": variant, "errors": str(errors)})
+            print(plan.rows[-1], flush=True)
+        except (Exception, OutOfTimeError):
+            plan.notes.append(f"check {variant}\n{traceback.format_exc()[-3000:]}")
+
+
+def _cudnn_choices(plan: Plan, size: Size, how: How) -> None:
+    """What determinism costs."""
+    for variant, deterministic, benchmark in (("not deterministic", False, False), ("benchmark", False, True)):
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+        make = functools.partial(search_step, size, "weight", plan.device, how, who="ours")
+        plan.measure(f"{size}: weight step", f"ours, captured, cudnn {variant}", size.batch, make, limit_s=40)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
+def _convolutions(plan: Plan, paper: Size) -> None:
+    """Convolutions of a node's four edges, one by one or grouped, and one at channels around the paper's."""
+    dtype = torch.bfloat16 if plan.device.type == "cuda" else torch.float32
+    stages = [Size(paper.channels << s, 1, paper.image >> s, paper.batch) for s in range(3)]
+    others = [Size(c, 1, paper.image, paper.batch) for c in (64, 80)]
+    for size, edges, grouped in [(s, 4, g) for s in stages for g in (False, True)] + [(s, 1, False) for s in others]:
+        for part in ("forward", "input", "weight"):
+            make = functools.partial(convolution, size, part, plan.device, edges, grouped, dtype)
+            what = f"10 x {edges} convolutions {size.channels} @ {size.image}"
+            plan.measure(what, f"{part}{', grouped' if grouped else ''}", size.batch, make, limit_s=15)
+
+
+# ------------------------------------------------------------------------------------------------ what it adds up to
+SCHEDULES = {"gpu": (30, 60), "paper": (50, 300)}  # epochs of search and retraining, as in params.yaml
+TRAIN_IMAGES = 50_000
+
+
+def projections(rows: Sequence[dict[str, Any]], sizes: dict[str, Size]) -> list[dict[str, Any]]:
+    """Hours of one search and one retraining at the scales of params.yaml, from the fastest variant of each step."""
+    result = []
+    for scale, size in sizes.items():
+        search_epochs, train_epochs = SCHEDULES[scale]
+        steps = TRAIN_IMAGES // 2 // size.batch
+        for kinds, what in ((("weight", "alpha"), "search"), (("hard", "hard"), "search, hard (at most)")):
+            ms = [_fastest(rows, f"{size}: {kind} step") for kind in kinds]
+            if None not in ms:
+                hours = steps * search_epochs * sum(m for m in ms if m is not None) / 3.6e6
+                result.append({"scale": scale, "what": what, "hours": hours})
+        ms_train = _fastest(rows, f"{sizes['paper']}: train network")
+        if ms_train is not None:
+            hours = TRAIN_IMAGES // size.batch * train_epochs * ms_train / 3.6e6
+            result.append({"scale": scale, "what": "retrain a middling network at 72 channels", "hours": hours})
+    return result
+
+
+def _fastest(rows: Sequence[dict[str, Any]], what: str) -> float | None:
+    own = [float(r["ms"]) for r in rows if r["what"] == what and "ms" in r and _ours(r["variant"])]
+    return min(own, default=None)
+
+
+def _ours(variant: str) -> bool:
+    return variant.startswith("ours")
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to each row how many times faster it is than its plain or float counterpart."""
+    for row in rows:
+        for against in ("reference, eager", "float, captured", "composed, captured"):
+            base = next((r for r in rows if r["what"] == row["what"] and r["variant"] == against and "ms" in r), None)
+            if base is not None and "ms" in row:
+                row[f"{against.split(',')[0]} / this"] = base["ms"] / row["ms"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print tables, write gpu-plan.json and profiles.txt to ``--out``."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("."))
+    parser.add_argument("--budget", type=float, default=340.0, help="seconds after which no variant is started")
+    parser.add_argument("--steps", type=int, default=9, help="timed steps of a variant")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, on any device")
+    parser.add_argument("--no-compile", action="store_true", help="leave out what compiles")
+    options = parser.parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    paper, gpu = Size(72, 3, 32, 256), Size(36, 2, 32, 256)
+    if options.smoke:
+        torch.set_num_threads(1)
+        paper, gpu = Size(8, 1, 8, 4), Size(4, 1, 8, 4)
+    plan = Plan(device, 2 if options.smoke else options.steps, time.monotonic() + options.budget)
+    profiles = run(plan, paper, gpu, compiling=not options.no_compile)
+    ratios(plan.rows)
+    projected = projections(plan.rows, {"gpu": gpu, "paper": paper})
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(options.out / "gpu-plan.json", "gpu-plan", [*plan.rows, *projected], device)
+    (options.out / "profiles.txt").write_text("\n\n".join([*profiles, *plan.notes]))
+    print(markdown(plan.rows))
+    print(markdown(projected))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
