@@ -116,9 +116,10 @@ def test_a_kill_while_a_folder_is_replaced_leaves_the_old_one_or_none(folder: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_snakemake_run_is_unlocked_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     kill_test.copy_sources(tmp_path, None)
-    target = f"results/{kill_test.RUN}/derive/genotype.json"
+    target = f"results/{kill_test.RUN}/search/distribution.json"
     words = ("snakemake", "--cores", "2", target)
     session = kill_test.driver_session("snakemake", tmp_path, 1, random.Random(2), *words)
     assert session.problems == []
@@ -126,6 +127,7 @@ def test_a_killed_snakemake_run_is_unlocked_and_ends_with_the_same_bytes(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nothing_goes_on_after_dvc_was_killed(tmp_path: Path) -> None:
     """Neither the stage nor the Snakemake that DVC had started; the next `dvc repro` meets no lock."""
     kill_test.copy_sources(tmp_path, None)

@@ -201,4 +201,3 @@ def artifact_code(name):
     sources = "".join(Path(path).read_text() for path in files)
     data = sorted(path for path in Path(beside("bars/report/data")).iterdir() if path.name in sources)
     return [*files, *(local(str(path)) for path in data)]
-
