@@ -86,8 +86,9 @@ class Search:
         self.supernet = supernet.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         parallel.synchronise(self.supernet)
         if runtime.compile:
+            torch._dynamo.config.recompile_limit = 64  # one function, but each stage and kind of step its own graph
             for cell in [*(c for stage in self.supernet.stages for c in stage), *self.supernet.reductions]:
-                cell.compile()
+                cell.compile(dynamic=False)  # symbolic sizes of channels-last features are beyond the compiler
         self.progress: Progress = Silent()
         self._forward = parallel.wrap(self.supernet, unused=params.sampling == "hard")
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
