@@ -25,6 +25,7 @@ from tests.grids import TREE, edited
 pytestmark = pytest.mark.xdist_group("kill")
 # Processes that have torch already: a kill then hits the work and not the imports.
 context = multiprocessing.get_context("forkserver")
+CHECKPOINT = ".bars/checkpoints/*/state.pt"
 SLOWER = {"scales/tiny/experiments/a/search/epochs": 12, "scales/tiny/retrain/epochs": 25}
 
 
@@ -38,13 +39,15 @@ def work(folder: Path, *words: str) -> None:
     os._exit(status)
 
 
-def run(folder: Path, *words: str, kill_after: float | None = None) -> float:
-    """Seconds a command took; it is killed after a while, or else must succeed."""
+def run(folder: Path, *words: str, kill_after: float | None = None, at_checkpoint: bool = False) -> float:
+    """Seconds a command took; it is killed after a while (and after a checkpoint), or else must succeed."""
     process = context.Process(target=work, args=(folder, *words))
     start = time.monotonic()
     process.start()
     if kill_after is not None:
         process.join(kill_after)
+        while at_checkpoint and process.is_alive() and not any(folder.glob(CHECKPOINT)):
+            process.join(0.005)
         process.kill()
     process.join()
     assert kill_after is not None or process.exitcode == 0, (folder / "log").read_text()
@@ -69,17 +72,16 @@ def test_a_stage_killed_again_and_again_ends_with_the_same_bytes(folder: Path, s
     reference = kill_test.fingerprint(folder, "results")
     rng = random.Random(stage)
     shutil.rmtree(made)
-    checkpoints = 0
     for _ in range(2):
         run(folder, *words, kill_after=rng.uniform(0.3, 0.9) * seconds)
-        checkpoints += any((folder / ".bars/checkpoints").glob("*/state.pt"))
         assert not list(kill_test.broken(folder, reference))
+    if stage == "search":
+        run(folder, *words, kill_after=0, at_checkpoint=True)
+        assert any(folder.glob(CHECKPOINT)) and not made.exists()
     run(folder, *words)
     assert kill_test.fingerprint(folder, "results") == reference
     assert not kill_test.unfinished(folder)
     assert not list((folder / ".bars/checkpoints").glob("*"))
-    if stage == "search":
-        assert checkpoints
 
 
 def test_a_kill_while_a_folder_is_replaced_leaves_the_old_one_or_none(folder: Path, tmp_path: Path) -> None:
