@@ -32,8 +32,8 @@ def step(folder: Path, *words: str, expect: str = "") -> str:
     command = [*GIT, *words[1:]] if words[0] == "git" else kill_test.command(*words)
     path = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))  # dvc calls `snakemake`
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path})
-    said = (done.stdout + done.stderr).strip()
-    last = said.splitlines()[-1] if said else ""
+    said = done.stdout + done.stderr
+    last = (done.stdout.strip() or done.stderr.strip()).rpartition("\n")[2]
     shown = " ".join(words).replace(str(folder.parent), "..")
     print(f"{folder.name}$ {shown:<58} {time.monotonic() - start:5.0f} s  {last[:70]}", flush=True)
     if done.returncode or expect not in said:

@@ -49,6 +49,12 @@ for stage in paths.STAGES:
             "python -m bars {params.command} > {log:q} 2>&1"
 
 
+# A group may have no run at this scale; dvc.yaml names its folder all the same.
+onsuccess:
+    for group in GROUPS:
+        os.makedirs(f"{RESULTS}/{SCALE}/{group}", exist_ok=True)
+
+
 # Targets that name a group of runs; the stages of dvc.yaml ask for them.
 localrules:
     datasets,
