@@ -69,10 +69,12 @@ def no_space(*args: Any, **kwargs: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------- full disk
+WRITES = ["os.fsync", "os.replace", "os.rename", "torch.save", "os.mkdir", "pathlib.Path.replace"]
+
+
 @pytest.mark.parametrize(
-    "what", ["os.fsync", "os.replace", "os.rename", "torch.save", "os.mkdir", "pathlib.Path.replace"]
+    ("stage", "what"), [*(("search", what) for what in WRITES), *(("evaluate", what) for what in WRITES[:3])]
 )
-@pytest.mark.parametrize("stage", ["search", "evaluate"])
 def test_a_full_disk_is_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch, what: str, stage: str) -> None:
     """Wherever the write fails, what was there before is still there, whole; with room again the stage runs."""
     before = kill_test.fingerprint(folder, "results")

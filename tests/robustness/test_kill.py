@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("kill")
 # Processes that have torch already: a kill then hits the work and not the imports.
 context = multiprocessing.get_context("forkserver")
 CHECKPOINT = ".bars/checkpoints/*/state.pt"
-SLOWER = {"scales/tiny/experiments/a/search/epochs": 12, "scales/tiny/retrain/epochs": 25}
+SLOWER = {"scales/tiny/experiments/a/search/epochs": 8, "scales/tiny/retrain/epochs": 12}
 
 
 def work(folder: Path, *words: str) -> None:
@@ -56,7 +56,7 @@ def run(folder: Path, *words: str, kill_after: float | None = None, at_checkpoin
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    context.set_forkserver_preload(["bars.commands.procedures"])
+    context.set_forkserver_preload(["bars.cli", "bars.commands.run", "bars.commands.procedures", "pyarrow.parquet"])
     folder = tmp_path_factory.mktemp("kill")
     (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, SLOWER), sort_keys=False))
     run(folder, "data", "cifar10")
