@@ -88,7 +88,7 @@ def tiny_params() -> dict[str, object]:
     scale = tree["scales"][SCALE]  # type: ignore[index]
     scale["space"] = {"init_channels": 8, "cells_per_stage": 1}
     scale["search"] |= {"epochs": 8, "batch_size": 32, "warmup_epochs": 1}
-    scale["retrain"] |= {"epochs": 8, "batch_size": 32}
+    scale["retrain"] |= {"epochs": 30, "batch_size": 32}
     scale["slots"] = {
         "cifar10": {"data": {"source": "digits", "image_size": 8, "max_train": 640, "max_test": 200}},
         "imagenet": None,
