@@ -22,12 +22,14 @@ class _Counter:
         self.ran: set[nn.Module] = set()
 
     def conv(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Each output pixel and channel: I / groups * k * k multiply-adds, with I the channels that came in."""
+        """Each output pixel and channel: I / groups * k * k multiply-adds, the last three axes of the weight in use.
+
+        Some layers are called with it, as it may be a slice of what they hold.
+        """
         assert isinstance(module, nn.Conv2d | BinaryConv2d)
         self.ran.add(module)
-        kernel = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
-        per_output = inputs[0].shape[1] // module.groups * kernel[0] * kernel[1]
-        operations = 2 * output[0].numel() * per_output
+        weight = inputs[1] if len(inputs) > 1 else module.weight
+        operations = 2 * output[0].numel() * weight.shape[-3:].numel()
         if isinstance(module, BinaryConv2d) and not is_float(module):
             self.biops += operations * module.bases
         else:
@@ -45,10 +47,11 @@ def count_model(model: nn.Module, input_shape: Sequence[int]) -> tuple[Cost, lis
     """Cost of one image through ``model`` (``input_shape`` is [N, 3, H, W]; N does not matter), in 2 x MACs.
 
     The list names what this count leaves out: modules of an unknown kind that hold a matrix of parameters (vectors act
-    elementwise, as in batch norm, which is not counted), and layers that never ran. The model is copied to the meta
-    device, so nothing is computed and the model itself is left alone.
+    elementwise, as in batch norm, which is not counted), and layers that never ran. A copy of the model runs, where
+    the model is: on a device, or on "meta" without computing anything (which takes torch a second to prepare).
     """
-    shadow = copy.deepcopy(model).to("meta").eval()
+    shadow = copy.deepcopy(model).eval()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     counter = _Counter()
     handles: list[RemovableHandle] = []
     unknown: list[str] = []
@@ -60,7 +63,7 @@ def count_model(model: nn.Module, input_shape: Sequence[int]) -> tuple[Cost, lis
             multiplying[path] = module
         elif not isinstance(module, WeightQuantizer) and any(p.dim() > 1 for p in module.parameters(recurse=False)):
             unknown.append(f"{path} ({type(module).__name__}): unknown kind")
-    shadow(torch.empty(1, *input_shape[1:], device="meta"))
+    shadow(torch.zeros(1, *input_shape[1:], device=device))
     for handle in handles:
         handle.remove()
     idle = [f"{path} ({type(m).__name__}): never ran" for path, m in multiplying.items() if m not in counter.ran]

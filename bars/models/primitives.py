@@ -282,9 +282,7 @@ class BinaryUnit(nn.Module):
 
     def _together(self, normed: Tensor, weight: Tensor) -> int:
         """How many edges one grouped convolution computes."""
-        # On the meta device, where operations are counted, every call is one ordinary convolution; so it is in an
-        # export, where the size of a batch is not known.
-        if self.gain is None or normed.is_meta or torch.compiler.is_exporting():
+        if self.gain is None or torch.compiler.is_exporting():  # an export is for batches of any size
             return 1
         pixels = normed.shape[0] * normed.shape[2] * normed.shape[3]
         small = pixels * weight[0].numel() < self.stride**2 * TOGETHER_BELOW

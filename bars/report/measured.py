@@ -77,6 +77,18 @@ def note(runs: Runs) -> str:
     return joined(runs.absence, recipe, f"search diverged ({text.seeds(diverged)})" if diverged else "")
 
 
+def same_architecture(runs: Runs, many: Sequence[Runs]) -> str:
+    """Other rows whose searches ended at the very same architectures: equal numbers are then no second observation."""
+    own = _architectures(runs)
+    same = [other.name for other in many if other.name != runs.name and own and _architectures(other) == own]
+    return f"the same architecture as {', '.join(same)}" if same else ""
+
+
+def _architectures(runs: Runs) -> dict[int, str]:
+    """Hashes of the genotypes by seed, none for hand-made networks."""
+    return {seed: metrics.genotype_sha256 for seed, metrics in runs.metrics.items() if metrics.genotype_sha256}
+
+
 def data_sets(results: Results, many: Sequence[Runs]) -> str:
     """Scale and data sets of a table, for its caption."""
     pairs = {

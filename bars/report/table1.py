@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bars.report import measured, text
@@ -31,7 +32,7 @@ def table(results: Results) -> Table:
             "mean ± sample standard deviation over seeds. FLOPs, BiOps and Params are those of the networks found."
         ),
         columns=COLUMNS,
-        rows=[_row(results, runs, printed.get(runs.name), claims) for runs in many],
+        rows=[_row(results, runs, printed.get(runs.name), claims, many) for runs in many],
         notes=(
             "A run failed if its search diverged, if more than "
             f"{claims.collapse_share:.0%} of the edges of its normal cells are shortcut or none, or if its top-1 is "
@@ -42,7 +43,9 @@ def table(results: Results) -> Table:
     )
 
 
-def _row(results: Results, runs: Runs, row: Row1 | None, claims: ClaimsParams) -> dict[str, Value]:
+def _row(
+    results: Results, runs: Runs, row: Row1 | None, claims: ClaimsParams, many: Sequence[Runs]
+) -> dict[str, Value]:
     genotypes = results.genotypes(runs.name)
     verdict = failure(runs, genotypes, claims)
     shares = [cheap_share(genotype) for genotype in genotypes.values()]
@@ -57,7 +60,7 @@ def _row(results: Results, runs: Runs, row: Row1 | None, claims: ClaimsParams) -
         "failed_criteria": ", ".join(verdict.criteria),
         "cheap_edge_share": sum(shares) / len(shares) if shares else None,
         "space_size": _space_size(runs),
-        "note": measured.joined(str(verdict), measured.note(runs)),
+        "note": measured.joined(str(verdict), measured.note(runs), measured.same_architecture(runs, many)),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bars.report import measured
 from bars.report.paper import COLUMNS2, SLOT_TITLES, TABLE2, Row2
 from bars.report.results import Results, Runs, check_one_split, summary
@@ -13,19 +15,20 @@ def table(results: Results) -> Table:
     names = [row.experiment for row in TABLE2]
     extras = [e.name for g in ("searched", "baselines") for e in results.grid if e.group == g and e.name not in names]
     printed, beyond = [results.runs(name) for name in names], [results.runs(name) for name in extras]
-    measured.refuse_empty(results, [*printed, *beyond], "table2")
-    check_one_split([*printed, *beyond])
+    all_runs = [*printed, *beyond]
+    measured.refuse_empty(results, all_runs, "table2")
+    check_one_split(all_runs)
     return Table(
         name="table2",
         title="Table 2: networks that BARS discovered, and hand-made binary networks",
         caption=(
-            f"{measured.data_sets(results, printed + beyond)} Accuracy: top-1 on test, mean ± sample "
+            f"{measured.data_sets(results, all_runs)} Accuracy: top-1 on test, mean ± sample "
             "standard deviation over seeds. FLOPs, BiOps and Params are counted on the built networks (2 x MACs)."
         ),
         columns=COLUMNS,
         rows=[
-            *(_printed_row(row, runs) for row, runs in zip(TABLE2, printed, strict=True)),
-            *(_extra_row(results, runs) for runs in beyond),
+            *({**_printed(row), **_ours(runs, all_runs)} for row, runs in zip(TABLE2, printed, strict=True)),
+            *({**_place(results, runs), **_ours(runs, all_runs)} for runs in beyond),
         ],
         notes=(
             "Equiv. Ops: FLOPs + BiOps/64, as the paper's caption says; FLOPs + BiOps/32, as its column was computed.",
@@ -35,7 +38,7 @@ def table(results: Results) -> Table:
     )
 
 
-def _printed_row(row: Row2, runs: Runs) -> dict[str, Value]:
+def _printed(row: Row2) -> dict[str, Value]:
     cells: dict[str, Value] = {
         "slot": SLOT_TITLES[row.slot],
         "method": row.label,
@@ -47,17 +50,16 @@ def _printed_row(row: Row2, runs: Runs) -> dict[str, Value]:
         number = row.number(column)
         cells[f"printed_{column}_{'percent' if column == 'top1' else 'm'}"] = number.value
         cells[f"printed_{column}_text"] = number.text
-    return {**cells, **summary(runs), "note": measured.note(runs)}
+    return cells
 
 
-def _extra_row(results: Results, runs: Runs) -> dict[str, Value]:
+def _place(results: Results, runs: Runs) -> dict[str, Value]:
     assert runs.experiment is not None
-    place: dict[str, Value] = {
-        "slot": SLOT_TITLES[runs.experiment.slot],
-        "method": results.label(runs.name),
-        "beyond_paper": True,
-    }
-    return {**place, **summary(runs), "note": measured.note(runs)}
+    return {"slot": SLOT_TITLES[runs.experiment.slot], "method": results.label(runs.name), "beyond_paper": True}
+
+
+def _ours(runs: Runs, many: Sequence[Runs]) -> dict[str, Value]:
+    return {**summary(runs), "note": measured.joined(measured.note(runs), measured.same_architecture(runs, many))}
 
 
 def _fully_binarized(row: Row) -> str:

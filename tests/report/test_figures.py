@@ -397,3 +397,21 @@ def test_a_depth_of_zero_is_said(tree: Any) -> None:
     text = words(drawn("fig6", tree)[0])
     assert "unused (depth 0)" in text
     assert row2("bars-b").label == "BARS-B"
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig3"])
+def test_points_in_one_place_have_one_label(tree: Any, name: str) -> None:
+    tree.top1("bars-a", [0.90] * 3)
+    for experiment in ("bars-b", "bars-c"):
+        tree.top1(experiment, [0.93] * 3, counts=(60_000, 30_000_000, 600_000))
+    axes = drawn(name, tree)[0].axes[0]
+    ours = [text for text in axes.texts if text.get_fontweight() == "bold" and text.get_text() in "A, B, C"]
+    assert {text.get_text(): tuple(text.xy) for text in ours} == {
+        "A": (pytest.approx((60_000 + 20_000_000 / 64) / 1e6), pytest.approx(90.0)),
+        "B, C": (pytest.approx((60_000 + 30_000_000 / 64) / 1e6), pytest.approx(93.0)),
+    }
+
+
+def test_epochs_are_whole_numbers(whole: Any) -> None:
+    for axes in drawn("fig5", whole)[0].axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())

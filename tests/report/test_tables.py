@@ -180,3 +180,16 @@ def test_some_failed_runs_do_not_make_a_failed_row(tree: Any) -> None:
     assert (row["runs_failed"], row["note"]) == (1, "failed in 1 of 3: top-1 below 20%")
     line = next(line for line in table.markdown().splitlines() if "Without Gumbel" in line)
     assert "| Failed | 56.67 ± 40.41 |" in line
+
+
+@pytest.mark.parametrize("name", ["table1", "table2"])
+def test_rows_with_the_same_architectures_say_so(tree: Any, name: str) -> None:
+    other = "without-entropy-reg" if name == "table1" else "bars-c"
+    for seed in range(3):
+        tree.metrics("bars-b", seed, genotype_sha256="ab" * 32)
+        tree.metrics(other, seed, genotype_sha256="ab" * 32)
+    table = made(name, tree)
+    assert row_of(table, other)["note"] == "the same architecture as bars-b"
+    assert row_of(table, "bars-b")["note"] == f"the same architecture as {other}"
+    tree.metrics(other, 2, genotype_sha256="cd" * 32)
+    assert row_of(made(name, tree), "bars-b")["note"] == ""

@@ -170,21 +170,15 @@ def _draw_series(axes: Axes, rows: style.Rows, series: str, marker: str, colour:
 
 def _label(axes: Axes, rows: style.Rows) -> None:
     """Letters of searched networks, width factors of widened ones; then the dominated areas within the final limits."""
-    for source, weight in (("printed", "normal"), ("mean", "bold")):
-        for row in (row for row in rows if row["source"] == source):
-            searched = row["series"] == SEARCHED
-            colour = style.GRAY if source == "printed" else style.colour(0) if searched else style.colour(3)
-            axes.annotate(
-                row["point"],
-                (row["equivalent_ops_64"] / 1e6, row["top1_percent"]),
-                (-6, 6) if searched else (6, -6),
-                textcoords="offset points",
-                ha="right" if searched else "left",
-                va="bottom" if searched else "top",
-                color=colour,
-                fontweight=weight,
-                zorder=6,
-            )
+    for source, series, offset, colour in (
+        ("printed", SEARCHED, (-6, 6), style.GRAY),
+        ("mean", SEARCHED, (-6, 6), style.colour(0)),
+        ("mean", WIDENED, (6, -6), style.colour(3)),
+    ):
+        own = [row for row in rows if row["source"] == source and row["series"] == series]
+        labels = [(row["equivalent_ops_64"] / 1e6, row["top1_percent"], row["point"]) for row in own]
+        weight = "normal" if source == "printed" else "bold"
+        style.label_points(axes, labels, offset, color=colour, fontweight=weight, zorder=6)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for series, colour in ((SEARCHED, style.colour(0)), (WIDENED, style.colour(3))):
         steps = _staircase([row for row in rows if row["source"] == "mean" and row["series"] == series])

@@ -107,6 +107,7 @@ def _draw_edges(axes: Axes, rows: Sequence[dict[str, Any]], colour: str) -> None
     axes.plot(epochs, centre, color=colour, linewidth=1.8, zorder=4, label="mean")
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
 def _draw_means(axes: Axes, rows: style.Rows, results: Results) -> None:
@@ -122,7 +123,8 @@ def _draw_means(axes: Axes, rows: style.Rows, results: Results) -> None:
     experiment = results.experiment(FULL)
     if experiment is not None and experiment.has("search") and experiment.search.warmup_epochs:
         warmup = experiment.search.warmup_epochs
-        axes.axvspan(0, warmup, color=style.FAINT, alpha=0.5, linewidth=0, zorder=0, label=f"warm-up, {warmup} epochs")
+        label = f"warm-up, {warmup} epoch{'s' if warmup > 1 else ''}"
+        axes.axvspan(0, warmup, color=style.FAINT, alpha=0.5, linewidth=0, zorder=0, label=label)
     axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("Epoch")

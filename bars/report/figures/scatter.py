@@ -114,18 +114,14 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, divisor: float = 
                 zorder=4 if ours else 3,
                 label=f"{row['method']}, {source}",
             )
-        for row in line:
-            axes.annotate(
-                row["experiment"][-1].upper(),
-                (row[key] / divisor, row["top1_percent"]),
-                (5, -3) if ours else (-4, 3),
-                textcoords="offset points",
-                ha="left" if ours else "right",
-                va="top" if ours else "bottom",
-                fontweight="bold" if ours else "normal",
-                color=style.colour(0) if ours else style.GRAY,
-                zorder=5,
-            )
+        style.label_points(
+            axes,
+            [(row[key] / divisor, row["top1_percent"], row["experiment"][-1].upper()) for row in line],
+            (5, -3) if ours else (-4, 3),
+            fontweight="bold" if ours else "normal",
+            color=style.colour(0) if ours else style.GRAY,
+            zorder=5,
+        )
     axes.margins(x=0.08, y=0.12)
     style.log_axis(axes)
 

@@ -153,6 +153,24 @@ def log_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(lambda value, _: "")
 
 
+def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset: tuple[int, int], **look: Any) -> None:
+    """Write (x, y, label) beside points, ``offset`` from them in points; labels of one place become one, "B, C"."""
+    places: dict[tuple[float, float], list[str]] = {}
+    for x, y, label in labels:
+        places.setdefault((x, y), []).append(label)
+    right, up = offset
+    for place, there in places.items():
+        axes.annotate(
+            ", ".join(there),
+            place,
+            offset,
+            textcoords="offset points",
+            ha="left" if right > 0 else "right",
+            va="bottom" if up > 0 else "top",
+            **look,
+        )
+
+
 def legend_on_top(axes: Axes, title: str, columns: int) -> None:
     """A title, and between it and the axes the legend in a row."""
     size = matplotlib.rcParams["font.size"]
