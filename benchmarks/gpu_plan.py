@@ -26,44 +26,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bars.models.baselines import build
-from bars.models.network import Network
 from bars.models.primitives import fuse
-from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams, ModelParams
-from benchmarks.reference import Kind, reference_of
-from benchmarks.steps import (
-    Batch,
-    How,
-    alpha_step,
-    compile_cells,
-    middle_genotype,
-    sample_of,
-    space_of,
-    supernet_of,
-    train_step,
-    weight_step,
-)
+from bars.models.supernet import Sample
+from benchmarks.reference import reference_of
+from benchmarks.steps import Batch, How, compile_cells, draws, space_of, supernet_of
 from benchmarks.timing import Clock, markdown, write_json
+from benchmarks.variants import Size, retrain_step, search_step
 
 Step = Callable[[], object]
 
 
 class OutOfTimeError(Exception):
     """A variant took longer than it may."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """A space at a size, and how many images a step has."""
-
-    channels: int
-    cells: int
-    image: int
-    batch: int
-
-    def __str__(self) -> str:
-        return f"C={self.channels}, {self.cells} cells"
 
 
 @dataclass
@@ -158,43 +132,6 @@ def time_limit(seconds: int) -> Iterator[None]:
 
 
 # ------------------------------------------------------------------------------------------------ variants
-def search_step(size: Size, kind: str, device: torch.device, how: How, *, who: str, compiled: str = "") -> Step:
-    """A weight, alpha or hard step of our supernet or of the reference."""
-    supernet: nn.Module = supernet_of(space_of(size.channels, size.cells), size.image, device)
-    assert isinstance(supernet, Supernet)
-    batch = Batch.random(size.batch, size.image, device)
-    sample = sample_of(supernet, "hard" if kind == "hard" else "gumbel", device)
-    if who == "reference":
-        supernet = reference_of(supernet)
-    _compile(supernet, compiled)
-    make = alpha_step if kind == "alpha" else weight_step
-    return make(supernet, sample, batch, how, plain=who == "reference")
-
-
-def train(
-    size: Size, what: str, device: torch.device, how: How, *, kind: Kind | None = None, compiled: str = ""
-) -> Step:
-    """A training step of the middling genotype or of a baseline, ours or (``kind``) in the plain formulation."""
-    torch.manual_seed(0)
-    space = space_of(size.channels, size.cells)
-    model: nn.Module
-    if what == "network":
-        model = Network(space, BinarizeParams(), middle_genotype(space), size.image, 10)
-    else:
-        width = 1.0 if size.channels >= 36 else 0.125
-        model = build(ModelParams(family=what, width=width), 10, size.image, "cifar10", BinarizeParams())
-    model = (model if kind is None else reference_of(model, kind)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _compile(model, compiled)
-    return train_step(model.train(), Batch.random(size.batch, size.image, device), how, plain=kind is not None)
-
-
-def _compile(model: nn.Module, compiled: str) -> None:
-    if compiled == "cells":
-        compile_cells(model)
-    elif compiled == "elementwise":
-        fuse(model)
-
-
 def convolution(size: Size, part: str, device: torch.device, edges: int, grouped: bool, dtype: torch.dtype) -> Step:
     """One of forward, gradient of the input or of the weight, for the edges that leave a node, ten times."""
     c, groups = size.channels, edges if grouped else 1
@@ -224,21 +161,30 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
     eager, captured = How(bfloat16=cuda), How(bfloat16=cuda, capture=cuda)
     profiles: list[str] = []
 
-    def search(size: Size, kind: str, variant: str, how: How, who: str = "ours", compiled: str = "") -> None:
+    def search(size: Size, kind: str, variant: str, how: How, compiled: str = "") -> None:
+        plain, hard = variant.startswith("reference"), kind == "hard"
         plan.measure(
             f"{size}: {kind} step",
             variant,
             size.batch,
-            lambda: search_step(size, kind, device, how, who=who, compiled=compiled),
+            lambda: search_step(
+                size,
+                "weight" if hard else kind,
+                device,
+                how,
+                plain=plain,
+                sampling="hard" if hard else "gumbel",
+                compiled=compiled,
+            ),
             limit_s=120 if compiled else 40,
         )
 
     def profile(title: str, compiled: str = "") -> None:
-        make = functools.partial(search_step, paper, "weight", device, captured, who="ours", compiled=compiled)
+        make = functools.partial(search_step, paper, "weight", device, captured, compiled=compiled)
         profiles.append(plan.profile(title, make))
 
     for kind in ("weight", "alpha"):
-        search(paper, kind, "reference, eager", eager, who="reference")
+        search(paper, kind, "reference, eager", eager)
         search(paper, kind, "ours, captured", captured)
         if compiling:
             search(paper, kind, "ours, elementwise fused, captured", captured, compiled="elementwise")
@@ -252,7 +198,7 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
     if compiling:
         check(plan)
     for kind in ("weight", "alpha"):
-        search(gpu, kind, "reference, eager", eager, who="reference")
+        search(gpu, kind, "reference, eager", eager)
         search(gpu, kind, "ours, captured", captured)
         search(gpu, kind, "ours, eager", eager)
         if compiling:
@@ -268,7 +214,7 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
         ):
             if compiled and not compiling:
                 continue
-            make = functools.partial(train, paper, what, device, how, kind=kind_, compiled=compiled)  # type: ignore[arg-type]
+            make = functools.partial(retrain_step, paper, what, device, how, kind=kind_, compiled=compiled)  # type: ignore[arg-type]
             plan.measure(f"{paper}: train {what}", variant, paper.batch, make, limit_s=60)
     _convolutions(plan, paper)
     for kind in ("weight", "alpha"):
@@ -281,13 +227,16 @@ def check(plan: Plan) -> None:
     """How far logits and sample gradients of each way to compute are from the reference, in float32 at a small size."""
     size = Size(10, 1, 8, 16)
     supernet = supernet_of(space_of(size.channels, size.cells), size.image, plan.device)
-    batch, sample = Batch.random(size.batch, size.image, plan.device), sample_of(supernet, "gumbel", plan.device)
+    batch, sample = Batch.random(size.batch, size.image, plan.device), draws(supernet, "gumbel", plan.device)()
     expected: list[Tensor] = []
     for variant in ("reference", "ours", "elementwise", "cells"):
         try:
             with time_limit(60):
                 model: nn.Module = reference_of(supernet) if variant == "reference" else copy.deepcopy(supernet)
-                _compile(model, variant)
+                if variant == "elementwise":
+                    fuse(model)
+                elif variant == "cells":
+                    compile_cells(model)
                 given = [t for t in (sample.op, sample.depth, sample.width) if t is not None]
                 leaves = [t.detach().clone().requires_grad_() for t in given]
                 logits = model(batch.images, Sample(leaves[0], leaves[1], leaves[2]))
@@ -304,7 +253,7 @@ def _cudnn_choices(plan: Plan, size: Size, how: How) -> None:
     """What determinism costs."""
     for variant, deterministic, benchmark in (("not deterministic", False, False), ("benchmark", False, True)):
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
-        make = functools.partial(search_step, size, "weight", plan.device, how, who="ours")
+        make = functools.partial(search_step, size, "weight", plan.device, how)
         plan.measure(f"{size}: weight step", f"ours, captured, cudnn {variant}", size.batch, make, limit_s=40)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 

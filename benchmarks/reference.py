@@ -47,9 +47,7 @@ class ReferenceUnit(nn.Module):
         quantizer = convs[0].weight_quantizer
         assert isinstance(quantizer, ScaledSign)
         self.scaling, self.weight_clip = quantizer.scaling, quantizer.clip
-        self.norm = nn.BatchNorm2d(
-            unit.in_blocks * unit.c_in, affine=unit.gain is not None, track_running_stats=track
-        )
+        self.norm = nn.BatchNorm2d(unit.in_blocks * unit.c_in, affine=unit.gain is not None, track_running_stats=track)
         self.weights = nn.ParameterList(conv.active([row], None, None)[0].detach().clone() for conv in convs)
         if unit.gain is not None and unit.bias is not None:
             self.norm.weight.data.copy_(unit.active(unit.gain, [row], None)[0])

@@ -69,25 +69,37 @@ def middle_genotype(space: SpaceParams) -> Genotype:
     return Genotype(searched, stages, {name: edges for name in searched.all_types})
 
 
-def sample_of(supernet: Supernet, sampling: str, device: torch.device | str) -> Sample:
-    """One draw, the same for every call."""
+Draw = Callable[[], Sample]
+
+
+def draws(supernet: Supernet, sampling: str, device: torch.device | str) -> Draw:
+    """Relaxed: one draw, the same for every call, as all cost the same. Hard: a new one for every call."""
     distribution = Distribution(supernet.space, 0.5, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        return distribution.sample(sampling, 1.0, torch.Generator().manual_seed(1)).to(device)
+    noise = torch.Generator().manual_seed(1)
+
+    @torch.no_grad()
+    def draw() -> Sample:
+        return distribution.sample(sampling, 1.0, noise).to(device)
+
+    if sampling == "hard":
+        return draw
+    fixed = draw()
+    return lambda: fixed
 
 
-def weight_step(
-    model: nn.Module, sample: Sample, batch: Batch, how: How, *, plain: bool = False
-) -> Callable[[], Tensor]:
+def weight_step(model: nn.Module, draw: Draw, batch: Batch, how: How, *, plain: bool = False) -> Callable[[], Tensor]:
     """A step on the supernet's weights; ``plain`` uses optimiser and clamps as they come, as the reference does."""
     weights = list(model.parameters())
-    optimizer = torch.optim.SGD(weights, lr=1e-3, momentum=0.9, weight_decay=3e-4, fused=None if plain else True)
+    sample = draw()
+    # As in bars.stages.search: a hard draw leaves weights without gradients, which the fused update cannot take.
+    fused = None if plain or sample.genotype is not None else True
+    optimizer = torch.optim.SGD(weights, lr=1e-3, momentum=0.9, weight_decay=3e-4, fused=fused)
     after = _clamp(model) if plain else AfterStep(model)
 
-    def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def gradient(images: Tensor, labels: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         optimizer.zero_grad(set_to_none=True)
         with how.autocast(images.device):
-            logits = model(images, sample)
+            logits = model(images, _sample_like(sample, tensors))
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         return (loss.detach(),)
@@ -95,7 +107,9 @@ def weight_step(
     graphed = GraphedStep(gradient, how.capture)
 
     def step() -> Tensor:
-        (loss,) = graphed(batch.images, batch.labels)
+        nonlocal sample
+        sample = draw()
+        (loss,) = graphed(batch.images, batch.labels, *_tensors(sample))
         nn.utils.clip_grad_norm_(weights, 5.0, foreach=None if plain else True)
         optimizer.step()
         after()
@@ -104,25 +118,25 @@ def weight_step(
     return step
 
 
-def alpha_step(
-    model: nn.Module, sample: Sample, batch: Batch, how: How, *, plain: bool = False
-) -> Callable[[], Tensor]:
+def alpha_step(model: nn.Module, draw: Draw, batch: Batch, how: How, *, plain: bool = False) -> Callable[[], Tensor]:
     """The gradient of the loss with respect to a sample: what an alpha step costs, but for its scalars on the CPU."""
     weights = [] if plain else list(model.parameters())
-    given = [t for t in (sample.op, sample.depth, sample.width) if t is not None]
-    leaves = [t.detach().clone().requires_grad_() for t in given]
+    sample = draw()
 
     def gradient(images: Tensor, labels: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         with frozen(weights):
             with how.autocast(images.device):
                 logits = model(images, _sample_like(sample, tensors))
             loss = F.cross_entropy(logits.float(), labels)
-            gradients = torch.autograd.grad(loss, tensors)
-        return loss.detach(), *gradients
+            gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+        return loss.detach(), *(g for g in gradients if g is not None)
 
     graphed = GraphedStep(gradient, how.capture)
 
     def step() -> Tensor:
+        nonlocal sample
+        sample = draw()
+        leaves = [t.detach().clone().requires_grad_() for t in _tensors(sample)]
         return graphed(batch.images, batch.labels, *leaves)[0]
 
     return step
@@ -163,10 +177,14 @@ def compile_cells(model: nn.Module) -> None:
             module.compile(dynamic=False)
 
 
+def _tensors(sample: Sample) -> list[Tensor]:
+    return [t for t in (sample.op, sample.depth, sample.width) if t is not None]
+
+
 def _sample_like(sample: Sample, tensors: Sequence[Tensor]) -> Sample:
     left = iter(tensors)
     op, depth, width = (None if t is None else next(left) for t in (sample.op, sample.depth, sample.width))
-    return Sample(op, depth, width)
+    return Sample(op, depth, width, sample.genotype)
 
 
 def _clamp(model: nn.Module) -> Callable[[], None]:

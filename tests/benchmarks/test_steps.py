@@ -14,8 +14,8 @@ from benchmarks.steps import (
     Batch,
     How,
     alpha_step,
+    draws,
     middle_genotype,
-    sample_of,
     space_of,
     supernet_of,
     train_step,
@@ -32,8 +32,8 @@ def test_every_step_runs_and_changes_the_weights(bfloat16: bool, norm: str) -> N
     batch, how = Batch.random(4, 8, "cpu"), How(bfloat16=bfloat16)
     network = Network(space, BinarizeParams(), middle_genotype(space), 8, 10).train()
     steps = {
-        "weight": (supernet, weight_step(supernet, sample_of(supernet, "gumbel", "cpu"), batch, how)),
-        "hard": (supernet, weight_step(supernet, sample_of(supernet, "hard", "cpu"), batch, how)),
+        "weight": (supernet, weight_step(supernet, draws(supernet, "gumbel", "cpu"), batch, how)),
+        "hard": (supernet, weight_step(supernet, draws(supernet, "hard", "cpu"), batch, how)),
         "train": (network, train_step(network, batch, how)),
     }
     for name, (model, step) in steps.items():
@@ -41,7 +41,7 @@ def test_every_step_runs_and_changes_the_weights(bfloat16: bool, norm: str) -> N
         assert math.isfinite(float(step())), name
         assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)), name
     before = [p.detach().clone() for p in supernet.parameters()]
-    assert math.isfinite(float(alpha_step(supernet, sample_of(supernet, "gumbel", "cpu"), batch, how)()))
+    assert math.isfinite(float(alpha_step(supernet, draws(supernet, "gumbel", "cpu"), batch, how)()))
     assert all(torch.equal(a, b) for a, b in zip(before, supernet.parameters(), strict=True))
     assert all(p.requires_grad for p in supernet.parameters())
 
@@ -49,8 +49,8 @@ def test_every_step_runs_and_changes_the_weights(bfloat16: bool, norm: str) -> N
 def test_both_sides_start_from_the_same_loss() -> None:
     supernet = supernet_of(space_of(4, 1), 8, "cpu")
     plain = reference_of(supernet)
-    batch, sample = Batch.random(8, 8, "cpu"), sample_of(supernet, "gumbel", "cpu")
-    losses = [float(alpha_step(m, sample, batch, How(), plain=m is plain)()) for m in (supernet, plain)]
+    batch, draw = Batch.random(8, 8, "cpu"), draws(supernet, "gumbel", "cpu")
+    losses = [float(alpha_step(m, draw, batch, How(), plain=m is plain)()) for m in (supernet, plain)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

@@ -1,0 +1,24 @@
+"""What every benchmark is told, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Row = Mapping[str, Any]
+Tables = Mapping[str, Sequence[Row]]  # by title
+
+
+@dataclass(frozen=True)
+class Options:
+    """How often to time, how; ``quick``: tiny sizes that only show that it runs; ``directory``: of a finished run."""
+
+    rounds: int = 7
+    threads: int = 1
+    device: torch.device = torch.device("cpu")
+    quick: bool = False
+    directory: Path = Path()
