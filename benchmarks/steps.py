@@ -128,6 +128,10 @@ def alpha_step(model: nn.Module, draw: Draw, batch: Batch, how: How, *, plain: b
             with how.autocast(images.device):
                 logits = model(images, _sample_like(sample, tensors))
             loss = F.cross_entropy(logits.float(), labels)
+            if plain:  # as DARTS does it: the weights get gradients too, which nobody uses
+                model.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss.detach(), *(t.grad for t in tensors if t.grad is not None)
             gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
         return loss.detach(), *(g for g in gradients if g is not None)
 

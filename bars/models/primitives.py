@@ -361,17 +361,18 @@ class UnitFunction(Function):
         unit: BinaryUnit = ctx.unit
         normed, signs, gain, bias, mask, scale, y, *weights = ctx.saved_tensors
         _, _, _, needs_affine, _, needs_mask, needs_scale, needs_weights, *_ = ctx.needs_input_grad
-        dy, x, d_scale = unit.kernels.output_backward(grads, y, normed, signs, gain, bias, needs_scale)
+        dy, x, signs, d_scale = unit.kernels.output_backward(grads, y, normed, signs, gain, bias, needs_scale)
         if scale is not None and d_scale is not None:
             d_scale = d_scale.to(scale.dtype)
         # The scale is multiplied into what is small: the weights, or vectors over channels.
         factor = None if scale is None else scale.view(-1, 1, 1, 1, 1)
         scaled = weights if factor is None else [weight * factor for weight in weights]
-        dx, d_weights = unit.convolve_backward(dy, x, scaled, needs_weights)
+        dx, d_weights = unit.convolve_backward(dy, signs, scaled, needs_weights)
         if factor is not None:
             d_weights = [None if dw is None else dw * factor for dw in d_weights]
+        mask = mask if needs_mask else None
         d_normed, d_gain, d_bias, d_mask = unit.kernels.signs_backward(
-            dx, dy, normed, gain, bias, mask if needs_mask else None, scale, unit.carried, unit.clip, needs_affine
+            dx, dy, normed, x, signs, gain, mask, scale, unit.carried, unit.clip, needs_affine
         )
         return (None, d_normed, None, d_gain, d_bias, d_mask, d_scale, *d_weights, *(grads if ctx.adds else ()))
 
@@ -409,20 +410,24 @@ def _output_backward(
     gain: Tensor | None,
     bias: Tensor | None,
     needs_scale: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradient of the convolution's output (not yet times the scale), its input once more, gradient of the scale."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradient of the convolution's output (not yet times the scale), its input before and after the sign once more,
+    gradient of the scale.
+    """
     grad = grads[0] if len(grads) == 1 else torch.cat(list(grads), dim=1)
     dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
     d_scale = _channel_sums(grad, y).view(len(grads), -1).sum(1) if needs_scale else None
-    return dy, _signs(normed, gain, bias) if signs is None else signs, d_scale
+    x = _affine(normed, gain, bias)
+    return dy, x, binary_sign(x) if signs is None else signs, d_scale
 
 
 def _signs_backward(
     dx: Tensor,
     dy: Tensor,
     normed: Tensor,
+    x: Tensor,
+    signs: Tensor,
     gain: Tensor | None,
-    bias: Tensor | None,
     mask: Tensor | None,
     scale: Tensor | None,
     carried: Carried,
@@ -431,11 +436,10 @@ def _signs_backward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of the normalised features, gain, bias and mask, from those of the convolution's input and output."""
     edges = dx.shape[1] // normed.shape[1]
-    x = _affine(normed, gain, bias)
     d_mask = None
     if mask is not None:
         # The mask is inside the weight. Where it is zero nothing passes, and any finite value does.
-        through = _channel_sums(dx, binary_sign(x)).view(edges, -1).sum(0)
+        through = _channel_sums(dx, signs).view(edges, -1).sum(0)
         d_mask = through / mask.clamp_min(torch.finfo(mask.dtype).tiny)
     dx = sign_clip_gradient(dx, x, clip)
     if carried != "nothing":
@@ -458,7 +462,7 @@ class Kernels(NamedTuple):
 
     signs: Callable[..., Tensor] = _signs
     output: Callable[..., Tensor] = _output
-    output_backward: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = _output_backward
+    output_backward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]] = _output_backward
     signs_backward: Callable[..., tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]] = _signs_backward
 
 
