@@ -152,16 +152,16 @@ class CellConv2d(BinaryConv2d):
         result: Tensor = QuantiseFunction.apply(weight, columns, share, quantizer.clip, quantizer.scaling)
         return result.to(dtype)
 
-    @torch.no_grad()
     def _shares(self, source: Width | None, target: Width | None) -> tuple[Tensor | None, Tensor | None]:
         """The masks of relaxed widths: of the input [1, I, 1, 1], and of the whole weight [O or 1, I or 1, 1, 1]."""
         columns = None if source is None else source.per_block(self.blocks[3])
         rows = None if target is None else target.per_block(self.blocks[1])
+        # Without detaching them the quantised weight would want a gradient in steps on the alphas, too.
         if columns is not None:
-            columns = columns.view(1, -1, 1, 1)
+            columns = columns.detach().view(1, -1, 1, 1)
         if rows is None:
             return columns, columns
-        rows = rows.view(-1, 1, 1, 1)
+        rows = rows.detach().view(-1, 1, 1, 1)
         return columns, rows if columns is None else rows * columns
 
 

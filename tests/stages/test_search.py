@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bars.cost import max_biops
+from bars.models.primitives import CellConv2d
 from bars.pipeline.params import BinarizeParams, Budget, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import NoCheckpoint
@@ -176,6 +177,28 @@ def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
     assert state._genotype is None
     for got, expected in zip(seen, wanted, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampling", ["gumbel", "hard"])
+def test_a_step_on_the_alphas_computes_no_weight_gradients(sampling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: tuple[Any, Any] = (Images(0), Images(1))
+    state = Search(SPACE, BinarizeParams(), params(sampling=sampling), RuntimeParams(device="cpu"), *parts, 0)
+    asked: list[bool] = []
+    whole = CellConv2d.gradients
+
+    def gradients(self: CellConv2d, grad: Tensor, x: Tensor, weight: Tensor, needs_weight: bool) -> Any:
+        asked.append(needs_weight)
+        return whole(self, grad, x, weight, needs_weight)
+
+    monkeypatch.setattr(CellConv2d, "gradients", gradients)
+    images, labels, noise = parts[1].images[:8], parts[1].labels[:8], torch.Generator().manual_seed(3)
+    state._alpha_step(images, labels, 1.0, 0.3, noise)
+    assert asked
+    assert not any(asked)
+    asked.clear()
+    state._weight_step(images, labels, 1.0, noise)
+    assert asked
+    assert all(asked)
 
 
 def test_derive_keeps_the_lowest_validation_loss() -> None:
