@@ -12,8 +12,8 @@ from benchmarks.steps import How
 from benchmarks.timing import ratios, rounds, summary
 from benchmarks.variants import Size, Step, search_step
 
-REFERENCE, OURS, HARD = "reference", "ours", "ours, hard sampling"
-# spec: times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
+REFERENCE, LAST, OURS, HARD = "reference", "reference, channels-last", "ours", "ours, hard sampling"
+# Times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
 TARGETS = {
     ("cpu", "weight", OURS): (1.4, 0.8),
     ("cpu", "alpha", OURS): (1.6, 0.8),
@@ -24,24 +24,28 @@ TARGETS = {
 
 
 def measure(options: Options) -> Tables:
-    """One table per size and kind of step."""
-    sizes = [Size(4, 1, 8, 8)] if options.quick else [Size(8, 3, 32, 64), Size(16, 3, 32, 64), Size(32, 3, 32, 16)]
+    """One table per size and kind of step; the middle size also with one batch norm per node (space.norm: node)."""
+    small, middle, large = Size(8, 3, 32, 64), Size(16, 3, 32, 64), Size(32, 3, 32, 16)
+    cases = [(small, "edge"), (middle, "edge"), (large, "edge"), (middle, "node")]
+    if options.quick:
+        cases = [(Size(4, 1, 8, 8), "edge")]
     tables: dict[str, list[Row]] = {}
-    for size in sizes:
+    for size, norm in cases:
         for kind in ("weight", "alpha"):
-            cells = f"3 x {size.cells} + 2 cells, {size.image} pixels, batch {size.batch}"
-            tables[f"{kind} step, {size.channels} channels, {cells}"] = _compare(size, kind, options)
+            about = f"3 x {size.cells} + 2 cells, {size.image} pixels, batch {size.batch}, norm: {norm}"
+            tables[f"{kind} step, {size.channels} channels, {about}"] = _compare(size, kind, norm, options)
     return tables
 
 
-def _compare(size: Size, kind: str, options: Options) -> list[Row]:
+def _compare(size: Size, kind: str, norm: str, options: Options) -> list[Row]:
     cuda = options.device.type == "cuda"
-    best = How(bfloat16=cuda, capture=cuda)
-    eager = How(bfloat16=cuda)
+    step = partial(search_step, size, kind, options.device, norm=norm)
+    best, eager = How(bfloat16=cuda, capture=cuda), How(bfloat16=cuda)
     make: dict[str, Callable[[], Step]] = {
-        REFERENCE: partial(search_step, size, kind, options.device, eager, plain=True),
-        OURS: partial(search_step, size, kind, options.device, best),
-        HARD: partial(search_step, size, kind, options.device, eager, sampling="hard"),
+        REFERENCE: partial(step, eager, plain=True, channels_last=False),
+        LAST: partial(step, eager, plain=True),
+        OURS: partial(step, best),
+        HARD: partial(step, eager, sampling="hard"),
     }
     seconds = rounds({name: build() for name, build in make.items()}, options.rounds, options.device)
     memory = {name: peak_mib(build, options.device, options.threads) for name, build in make.items()}

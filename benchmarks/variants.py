@@ -50,15 +50,23 @@ def search_step(
     *,
     plain: bool = False,
     sampling: str = "gumbel",
+    norm: str = "edge",
+    channels_last: bool = True,
     compiled: str = "",
 ) -> Step:
     """A ``weight`` or ``alpha`` step of our supernet, or of the plain formulation."""
-    supernet = supernet_of(space_of(size.channels, size.cells), size.image, device)
+    supernet = supernet_of(space_of(size.channels, size.cells, norm=norm), size.image, device)
     draw = draws(supernet, sampling, device)
-    model = reference_of(supernet) if plain else supernet
+    model: nn.Module = supernet
+    batch = Batch.random(size.batch, size.image, device)
+    if plain:
+        model = reference_of(supernet)
+    if not channels_last:
+        model = model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        batch = Batch(batch.images.contiguous(), batch.labels)
     _compile(model, compiled)
     make = alpha_step if kind == "alpha" else weight_step
-    return make(model, draw, Batch.random(size.batch, size.image, device), how, plain=plain)
+    return make(model, draw, batch, how, plain=plain)
 
 
 def retrain_step(
