@@ -14,12 +14,12 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/artifacts.smk"
+
+
 rule all:
     default_target: True
     input:
-        "results/metrics.json",
+        rules.metrics.output,
         [path for name in (*TABLES, *FIGURES) for path in artifact_outputs(name)],
-
-
-include: "workflow/rules/runs.smk"
-include: "workflow/rules/artifacts.smk"

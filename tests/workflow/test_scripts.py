@@ -19,8 +19,8 @@ def test_metrics_are_means_over_seeds(tmp_path: Path) -> None:
         run = {"group": "searched", "experiment": "a", "top1": top1, "biops": biops, "flops": 10, "params": 7}
         files.append(tmp_path / f"{seed}.json")
         files[-1].write_text(json.dumps(run))
-    metrics.main(str(tmp_path / "metrics.json"), *map(str, files))
-    found = json.loads((tmp_path / "metrics.json").read_text())["searched"]["a"]
+    metrics.main(str(tmp_path / "metrics"), *map(str, files))
+    found = json.loads((tmp_path / "metrics" / "searched" / "a.json").read_text())
     assert found == {"seeds": 2, "top1": 0.5, "top1_std": 0.5**1.5, "biops": 200, "flops": 10, "params": 7}
 
 

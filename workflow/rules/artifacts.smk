@@ -40,10 +40,12 @@ rule metrics:
         runs=evaluated(),
         script=local(beside("workflow/scripts/metrics.py")),
     output:
-        f"{RESULTS}/metrics.json",
+        [f"{RESULTS}/metrics/{e.group}/{e.name}.json" for e in RUNNABLE],
     log:
         f"logs/{SCALE}/metrics.log",
     conda:
         ENVIRONMENT
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parents[1],
     shell:
-        "python {input.script:q} {output:q} {input.runs:q} > {log:q} 2>&1"
+        "python {input.script:q} {params.folder:q} {input.runs:q} > {log:q} 2>&1"
