@@ -12,8 +12,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-
-
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/artifacts.smk"
 
