@@ -18,6 +18,13 @@ TABLES = ("table1", "table2", "claims", "audit")
 FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6")
 
 
+def kinds(name: str) -> tuple[str, ...]:
+    """Suffixes of the files of a table or figure; the paper's own tables also come as LaTeX."""
+    if name in FIGURES:
+        return ("pdf", "png", "csv")
+    return ("csv", "html", "md", "tex") if name.startswith("table") else ("csv", "html", "md")
+
+
 class Need(NamedTuple):
     """Files of one run, relative to its seed's folder; ``stage/name`` each."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bars.errors import GridError
-from bars.report.inputs import TABLES
+from bars.report.inputs import TABLES, kinds
 from bars.report.results import Results
 
 if TYPE_CHECKING:
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 def write_table(
     name: str, params: Params, scale: str | None, results_dir: str | Path, out_dir: str | Path
 ) -> list[Path]:
-    """Write table1, table2 (csv, md, tex), claims or audit (csv, md) into ``out_dir``; returns the files.
+    """Write table1, table2, claims or audit into ``out_dir`` as ``kinds`` says; returns the files.
 
     Raises GridError for another name, RecordError where a result is bad or nothing was run.
     """
-    kinds = ("csv", "md", "tex") if name.startswith("table") else ("csv", "md")
-    return make_table(name, params, scale, results_dir).write(Path(out_dir), kinds)
+    return make_table(name, params, scale, results_dir).write(Path(out_dir), kinds(name))
 
 
 def make_table(name: str, params: Params, scale: str | None, results_dir: str | Path) -> Table:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 from bars.pipeline.files import atomic_write
@@ -76,6 +77,25 @@ class Table:
             lines += ["", *(f"* {note}" for note in self.notes)]
         return "\n".join(lines) + "\n"
 
+    def html(self) -> str:
+        """A page of its own, for browsers and Snakemake's report."""
+        columns = self._visible()
+        cell = {"r": '<td class="number">', "l": "<td>"}
+        head = "".join(f"<th>{escape(c.title)}</th>" for c in columns)
+        body = ["".join(f"{cell[c.align]}{escape(c.text(row))}</td>" for c in columns) for row in self.rows]
+        lines = [
+            "<!DOCTYPE html>",
+            f'<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>{_STYLE}</head><body>',
+            f"<h1>{escape(self.title)}</h1>",
+            f"<p>{escape(self.caption)}</p>",
+            f"<table><thead><tr>{head}</tr></thead><tbody>",
+            *(f"<tr>{cells}</tr>" for cells in body),
+            "</tbody></table>",
+            *(f"<p>{escape(note)}</p>" for note in self.notes),
+            "</body></html>",
+        ]
+        return "\n".join(lines) + "\n"
+
     def latex(self) -> str:
         """A table* that needs the packages booktabs and graphicx."""
         columns = self._visible()
@@ -99,13 +119,23 @@ class Table:
         ]
         return "\n".join(lines) + "\n"
 
-    def write(self, folder: Path, kinds: Sequence[str] = ("csv", "md", "tex")) -> list[Path]:
+    def write(self, folder: Path, kinds: Sequence[str]) -> list[Path]:
         """Write ``<name>.<kind>`` into ``folder``, each whole or not at all."""
-        texts = {"csv": self.csv, "md": self.markdown, "tex": self.latex}
+        texts = {"csv": self.csv, "html": self.html, "md": self.markdown, "tex": self.latex}
         paths = [folder / f"{self.name}.{kind}" for kind in kinds]
         for path, kind in zip(paths, kinds, strict=True):
             atomic_write(path, texts[kind]())
         return paths
+
+
+_STYLE = """<style>
+body { font: 14px/1.4 sans-serif; margin: 1.5em }
+p { max-width: 60em }
+table { border-collapse: collapse }
+th, td { padding: .25em .6em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
+th { border-bottom: 2px solid #444; position: sticky; top: 0; background: white }
+.number { text-align: right; white-space: nowrap }
+</style>"""
 
 
 def _raw(value: Value) -> str:

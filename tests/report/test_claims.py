@@ -271,7 +271,7 @@ def test_claims_are_many_distinct_and_located() -> None:
 
 def test_the_written_table_judges_every_claim(whole: Any, tmp_path: Path) -> None:
     paths = write_table("claims", whole.params, None, whole.folder, tmp_path)
-    assert [path.name for path in paths] == ["claims.csv", "claims.md"]
+    assert [path.name for path in paths] == ["claims.csv", "claims.html", "claims.md"]
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
     assert [row["id"] for row in rows] == [claim.id for claim in CLAIMS]
     assert {row["verdict"] for row in rows} <= set(claims.VERDICTS)

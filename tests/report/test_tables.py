@@ -98,7 +98,7 @@ def test_a_table_without_any_result_is_refused(tree: Any) -> None:
 
 def test_written_tables_come_in_three_kinds_with_raw_csv(whole: Any, tmp_path: Path) -> None:
     paths = write_table("table2", whole.params, None, whole.folder, tmp_path)
-    assert [path.name for path in paths] == ["table2.csv", "table2.md", "table2.tex"]
+    assert [path.name for path in paths] == ["table2.csv", "table2.html", "table2.md", "table2.tex"]
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
     assert len(rows) == 22
     assert rows[9]["experiment"] == "bars-b"

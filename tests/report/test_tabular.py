@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from html.parser import HTMLParser
 from pathlib import Path
 
 from bars.report.tabular import Column, Table
@@ -53,7 +54,36 @@ def test_latex_escapes_what_latex_reads() -> None:
     assert all(line.count("&") - line.count(r"\&") == 2 for line in body.splitlines() if line.endswith(r"\\"))
 
 
-def test_written_files_are_the_three_views(tmp_path: Path) -> None:
-    paths = TABLE.write(tmp_path)
-    assert [path.name for path in paths] == ["example.csv", "example.md", "example.tex"]
+class Cells(HTMLParser):
+    """Text by tag, and the tags that are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+def test_html_shows_what_markdown_shows() -> None:
+    page = Cells()
+    page.feed(TABLE.html())
+    assert page.open == []
+    assert page.texts["th"] == ["Name", "Value_1", "Flag"]
+    assert page.texts["td"] == ["a|b & c", "0.3 ± 0.1", "yes", "d", "2.0 ± 0.1", "–"]
+    assert page.texts["p"] == ["100% of it.", "~ is a tilde"]
+
+
+def test_written_files_are_the_views(tmp_path: Path) -> None:
+    paths = TABLE.write(tmp_path, ("csv", "html", "md", "tex"))
+    assert [path.name for path in paths] == ["example.csv", "example.html", "example.md", "example.tex"]
     assert paths[0].read_text() == TABLE.csv()

@@ -26,7 +26,7 @@ with open(Path(__file__).parents[1] / "calls.txt", "a") as calls:
     calls.write(" ".join(sys.argv[1:]) + "\\\\n")
 results = Path(options.get("--results", "results"))
 if command == "table":
-    files = [results / f"{name}.{suffix}" for suffix in ("csv", "md", "tex")]
+    files = [results / f"{name}.{suffix}" for suffix in ("csv", "html", "md", "tex")]
 elif command == "figure":
     files = [Path(options.get("--out", "figures")) / f"{name}.{suffix}" for suffix in ("csv", "pdf", "png")]
 else:

@@ -18,7 +18,7 @@ for artifact in (*TABLES, *FIGURES):
                         category=f"{kind.capitalize()}s",
                         labels={"artifact": artifact, "file": Path(path).suffix},
                     )
-                    if path.endswith((".csv", ".png"))
+                    if path.endswith((".csv", ".html", ".png"))
                     else path
                 )
                 for path in artifact_outputs(artifact)

@@ -18,7 +18,7 @@ from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import die_with_parent
 from bars.pipeline.load import GROUPS, load_params
-from bars.report.inputs import FIGURES, TABLES, need_paths, parameters
+from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
 
 # Started by dvc, end with it: it would go on alone after a kill, and the next run would meet its lock.
 die_with_parent(only_tools=True)
@@ -188,10 +188,7 @@ def evaluated():
 # ------------------------------------------------------------------------------------------------ tables and figures
 def artifact_outputs(name):
     """Files of a table or figure."""
-    if name in FIGURES:
-        return [f"figures/{name}.{suffix}" for suffix in ("pdf", "png", "csv")]
-    suffixes = ("csv", "md", "tex") if name.startswith("table") else ("csv", "md")
-    return [f"{RESULTS}/{name}.{suffix}" for suffix in suffixes]
+    return [f"{'figures' if name in FIGURES else RESULTS}/{name}.{suffix}" for suffix in kinds(name)]
 
 
 def artifact_code(name):

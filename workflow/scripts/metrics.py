@@ -1,4 +1,4 @@
-"""One small file per experiment, means over seeds: rows and columns of ``dvc metrics show``, lines of ``dvc metrics diff``.
+"""One small file per experiment, means over seeds, for ``dvc metrics show|diff``.
 
 Usage: python workflow/scripts/metrics.py FOLDER METRICS_JSON ...
 """
