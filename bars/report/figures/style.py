@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import seaborn
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -55,6 +54,8 @@ _LOOK = {
 @contextmanager
 def look(settings: FiguresParams) -> Iterator[None]:
     """Draw and save inside this: fonts, lines and colours of report.figures."""
+    import seaborn  # takes a second, and is not needed before the results have been read and checked
+
     scaled = seaborn.plotting_context(settings.context, font_scale=0.82)
     ticks = {f"{axis}tick.{which}.{part}": value for axis in "xy" for which, part, value in _TICKS}
     colours = {"axes.prop_cycle": cycler(color=seaborn.color_palette(settings.palette))}
