@@ -29,6 +29,7 @@ test: $(ENV)             ## the tests (ARGS="-m 'not slow'" for the fast ones)
 
 lint: $(ENV)             ## style, types, layers and the workflow's own linters
 	$(RUN) ruff check .
+	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) snakefmt --check Snakefile workflow

@@ -67,7 +67,9 @@ class RuntimeParams(Block):
     capture: Literal["auto", "on", "off"] = Field(
         "auto", description="replay training steps as CUDA graphs; auto: on CUDA"
     )
-    compile: bool = Field(False, description="torch.compile of the cells: pays after minutes, for long runs only")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile of what surrounds the convolutions of searched networks; auto: off"
+    )
 
 
 # -------------------------------------------------------------------------------------------------- space, binarisation

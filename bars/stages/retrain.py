@@ -14,6 +14,7 @@ from bars.binarize.layers import AfterStep, auxiliary_loss, set_progress
 from bars.data import Part
 from bars.errors import ParamsError
 from bars.models.cell import DropPath
+from bars.models.primitives import fuse
 from bars.pipeline.params import RetrainParams, RuntimeParams
 from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.divergence import diverged, finite
@@ -88,8 +89,8 @@ class Trainer:
         for module in model.modules():
             if isinstance(module, DropPath):
                 module.rate = params.drop_path
-        if runtime.compile:
-            self.model.compile()
+        if self.runtime.compile:
+            fuse(self.model)
         self.progress: Progress = Silent()
         self._forward = parallel.wrap(self.model)
         self._weights = list(self.model.parameters())

@@ -14,6 +14,7 @@ from bars.binarize.layers import AfterStep
 from bars.cost import ExpectedBiops
 from bars.data import Part
 from bars.errors import ParamsError
+from bars.models.primitives import fuse
 from bars.models.supernet import Sample, Supernet
 from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.space import SearchSpace
@@ -85,10 +86,8 @@ class Search:
         supernet = Supernet(space, binarize, train.image_size, train.num_classes, params.width_mask)
         self.supernet = supernet.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         parallel.synchronise(self.supernet)
-        if runtime.compile:
-            torch._dynamo.config.recompile_limit = 64  # one function, but each stage and kind of step its own graph
-            for cell in [*(c for stage in self.supernet.stages for c in stage), *self.supernet.reductions]:
-                cell.compile(dynamic=False)  # symbolic sizes of channels-last features are beyond the compiler
+        if self.runtime.compile:
+            fuse(self.supernet)
         self.progress: Progress = Silent()
         self._forward = parallel.wrap(self.supernet, unused=params.sampling == "hard")
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
