@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from bars.binarize.layers import is_fully_binarized
+from bars.commands.job import Job, Write
 from bars.commands.networks import build_network, network_cost
-from bars.commands.run import Job, Write
 from bars.cost import genotype_cost
 from bars.data import Part, Split, open_part, read_split
 from bars.data.part import PartName

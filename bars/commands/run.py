@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from bars.commands.job import Job, Processes, Write
 from bars.commands.progress import EpochProgress, duration
 from bars.errors import DeviceError
 from bars.pipeline import paths
-from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid, StageView
+from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import StageLock, atomic_directory, check_writable, die_with_parent
 from bars.pipeline.load import load_params
 from bars.pipeline.provenance import StageRun, hash_inputs, verify_inputs
@@ -24,44 +22,7 @@ if TYPE_CHECKING:
     from bars.pipeline.params import DataParams
 
 CHECKPOINTS = Path(".bars/checkpoints")
-Write = Callable[[Path], None]
 _SHARED_STAGES = ("search", "retrain")
-
-
-class Processes(NamedTuple):
-    """Which of how many processes of one stage this is; ``torchrun`` starts several."""
-
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def of_environment(cls) -> Processes:
-        """What torchrun says in RANK and WORLD_SIZE; without it the only process."""
-        if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
-            return cls()
-        return cls(int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1")))
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the procedure of a stage is handed: its own parameters, its input files, a place for checkpoints."""
-
-    experiment: Experiment
-    stage: str
-    seed: int
-    view: StageView
-    results: Path
-    run: StageRun
-    checkpoint: Path
-    progress: EpochProgress
-    processes: Processes = Processes()
-
-    def input(self, name: str) -> Path:
-        """The input file of this name. Only what the grid declares as an input can be asked for."""
-        for path in self.run.inputs:
-            if path.endswith(f"/{name}"):
-                return self.results / path
-        raise KeyError(f"{name} is no input of {self.stage} of {self.experiment.name}")
 
 
 def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: str, seed: int) -> int:

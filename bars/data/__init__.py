@@ -6,8 +6,10 @@ opens test images.
 
 from __future__ import annotations
 
-from bars.data.part import Batch, Part, PartName, open_part
-from bars.data.sources import Dataset, Source, load_source
+from bars.data.load import load_source
+from bars.data.opening import open_part
+from bars.data.part import Batch, Part, PartName
+from bars.data.sources import Dataset, Source
 from bars.data.splits import Split, make_split, read_split
 
 __all__ = [

@@ -90,22 +90,6 @@ def dataset_label(params: DataParams) -> str:
     return params.label or params.source
 
 
-def load_source(params: DataParams) -> Source:
-    """The source of a data set, digits, cifar10 or an image folder, restricted to ``params.classes``."""
-    from bars.data import cifar10, digits, imagefolder
-
-    if params.source != "imagefolder" and params.in_memory == "never":
-        raise DataError(
-            f"the source {params.source} cannot be streamed",
-            where="data.in_memory",
-            got=params.in_memory,
-            allowed="auto, always; never for source: imagefolder only",
-            do="remove in_memory: never",
-        )
-    opener = {"digits": digits.open_digits, "cifar10": cifar10.open_cifar10, "imagefolder": imagefolder.open_folder}
-    return opener[params.source](params)
-
-
 def choose_classes(present: tuple[str, ...], wanted: int | tuple[str, ...] | None, where: str) -> tuple[str, ...]:
     """The first N classes, the named ones, or all; always in the source's order."""
     if isinstance(wanted, int):

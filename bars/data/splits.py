@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bars.data.imagefolder import FolderDataset
-from bars.data.sources import Dataset, Source, dataset_label, load_source
+from bars.data.load import load_source
+from bars.data.sources import Dataset, Source, dataset_label
 from bars.data.stratify import group_by_class, quotas, share, shuffled, smallest_count
 from bars.errors import DataError, RecordError
 

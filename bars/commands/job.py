@@ -1,0 +1,51 @@
+"""What ``run`` hands to the procedure of a stage, and what it gets back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bars.commands.progress import EpochProgress
+from bars.pipeline.experiments import Experiment, StageView
+from bars.pipeline.provenance import StageRun
+
+Write = Callable[[Path], None]
+
+
+class Processes(NamedTuple):
+    """Which of how many processes of one stage this is; ``torchrun`` starts several."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def of_environment(cls) -> Processes:
+        """What torchrun says in RANK and WORLD_SIZE; without it the only process."""
+        if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
+            return cls()
+        return cls(int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the procedure of a stage is handed: its own parameters, its input files, a place for checkpoints."""
+
+    experiment: Experiment
+    stage: str
+    seed: int
+    view: StageView
+    results: Path
+    run: StageRun
+    checkpoint: Path
+    progress: EpochProgress
+    processes: Processes = Processes()
+
+    def input(self, name: str) -> Path:
+        """The input file of this name. Only what the grid declares as an input can be asked for."""
+        for path in self.run.inputs:
+            if path.endswith(f"/{name}"):
+                return self.results / path
+        raise KeyError(f"{name} is no input of {self.stage} of {self.experiment.name}")
