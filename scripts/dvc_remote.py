@@ -4,7 +4,7 @@ Usage: python scripts/dvc_remote.py [--revision REV]
 
 The remote is a folder. Works on clones in a temporary folder with a schedule of seconds (scripts/kill_test.py). Prints
 each command with its last line; exit status 1 if one fails or something would be run again. docs/ROBUSTNESS.md holds
-the log of one session.
+the log of one run.
 """
 
 from __future__ import annotations

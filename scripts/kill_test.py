@@ -5,7 +5,7 @@ Usage: python scripts/kill_test.py [--stage-kills N] [--snakemake-kills N] [--dv
 Works on a copy of the sources in a temporary folder with a schedule of seconds. For each kind of run: once without
 disturbance, then again and again with kills. After each kill every folder that looks finished must be whole; after
 the last restart all files but provenance.json, which holds times, must have the bytes of the undisturbed run. Exit
-status 1 if anything differs. docs/ROBUSTNESS.md holds the table of one session.
+status 1 if anything differs. docs/ROBUSTNESS.md holds the table of one run.
 """
 
 from __future__ import annotations
