@@ -284,3 +284,12 @@ def test_claims_of_an_empty_tree_are_all_untested(tree: Any, tmp_path: Path) -> 
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
     assert {row["verdict"] for row in rows} == {NOT_TESTED}
     assert all(row["why"] for row in rows)
+
+
+def test_ratio_tolerance_widens_a_claimed_ratio() -> None:
+    value, rule = Interval(1.15, 1.12, 1.18, 3), at_most(1.0)
+    assert [rule(value, ClaimsParams(ratio_tolerance=t))[0] for t in (0.05, 0.15, 0.2)] == [
+        NOT_SUPPORTED,
+        NOISE,
+        SUPPORTED,
+    ]

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from bars.errors import RecordError
+from bars.pipeline.params import ClaimsParams
+from bars.report.failure import failure
 from bars.report.paper import TABLE1, TABLE2
+from bars.report.results import Results
 from bars.report.tables import make_table, write_table
 from bars.report.tabular import Table
 from bars.space import SHORTCUT
@@ -193,3 +196,9 @@ def test_rows_with_the_same_architectures_say_so(tree: Any, name: str) -> None:
     assert row_of(table, "bars-b")["note"] == f"the same architecture as {other}"
     tree.metrics(other, 2, genotype_sha256="cd" * 32)
     assert row_of(made(name, tree), "bars-b")["note"] == ""
+
+
+def test_failed_top1_is_where_a_run_counts_as_failed(tree: Any) -> None:
+    tree.top1("bars-b", [0.25, 0.35, 0.45])
+    runs = Results(tree.params, None, tree.folder).runs("bars-b")
+    assert [failure(runs, {}, ClaimsParams(failed_top1=limit)).failed for limit in (0.2, 0.3, 0.4)] == [0, 1, 2]

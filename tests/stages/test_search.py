@@ -229,6 +229,18 @@ def test_random_architectures_stay_within_the_budget() -> None:
     assert all(g.space == SearchSpace.from_params(SPACE) for g in drawn)
 
 
+def test_budget_floor_is_the_least_share_of_the_budget() -> None:
+    from bars.cost import genotype_cost
+
+    budget = max_biops(SPACE, 8) // 3
+
+    def least(floor: float) -> float:
+        drawn = [random_genotype(SPACE, budget, floor, 8, 4, seed) for seed in range(8)]
+        return min(genotype_cost(SPACE, g, 8, 4).biops for g in drawn) / budget
+
+    assert least(0.9) >= 0.9 > least(0.3) >= 0.3
+
+
 @pytest.mark.parametrize(
     ("schedule", "shares", "rates"),
     [
