@@ -16,7 +16,6 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 
 from bars.pipeline.files import atomic_write
@@ -169,7 +168,6 @@ def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset:
             textcoords="offset points",
             ha="left" if right > 0 else "right",
             va="bottom" if up > 0 else "top",
-            path_effects=[withStroke(linewidth=2, foreground="white")],  # over other points, too
             **look,
         )
 
