@@ -14,7 +14,7 @@ from bars.errors import SpaceError
 from bars.space import Genotype, SearchSpace, StageGenotype, kernel_size
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import SpaceParams
+    from bars.params import SpaceParams
 
 
 class Cost(NamedTuple):

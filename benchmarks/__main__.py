@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from bars.pipeline.params import RuntimeParams
+from bars.params import RuntimeParams
 from bars.stages.runtime import Runtime
 from benchmarks.options import Options
 from benchmarks.timing import environment, markdown, write_json

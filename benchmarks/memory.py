@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # which an optimiser would import
 
-from bars.pipeline.params import RuntimeParams
+from bars.params import RuntimeParams
 from bars.stages.runtime import Runtime
 
 MIB = 2**20

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from bars.binarize.layers import AfterStep, auxiliary_loss
 from bars.models.cell import Cell
 from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams, SpaceParams
+from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
 from bars.stages.runtime import GraphedStep, frozen
 from bars.strategy.distribution import Distribution

@@ -7,7 +7,7 @@ import random
 import torch
 
 from bars.models.supernet import Sample
-from bars.pipeline.params import SpaceParams
+from bars.params import SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
 
 PRIMITIVES = ("binary_conv_3x3", "shortcut", "none")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bars.cost import ExpectedBiops, genotype_cost, max_biops, min_biops
 from bars.errors import SpaceError
 from bars.models.network import Network
-from bars.pipeline.params import BinarizeParams, SpaceParams
+from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.architectures import one_hot_probs, random_genotype, random_space, space_params
 

@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 from bars.commands.leftovers import leftovers
 from bars.commands.run import CHECKPOINTS
 from bars.errors import BarsError
+from bars.params import DataParams, RuntimeParams
 from bars.pipeline.experiments import Grid
 from bars.pipeline.files import LOCKS, check_writable
 from bars.pipeline.load import Params, load_params
-from bars.pipeline.params import DataParams, RuntimeParams
 from bars.pipeline.provenance import git_state
 
 _REQUIRED = ("torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "pandas", "matplotlib", "pydantic")

@@ -19,7 +19,7 @@ from bars.pipeline.provenance import StageRun, hash_inputs, verify_inputs
 from bars.pipeline.records import write_json
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 CHECKPOINTS = Path(".bars/checkpoints")
 _SHARED_STAGES = ("search", "retrain")

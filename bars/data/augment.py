@@ -17,7 +17,7 @@ from torch.nn import functional
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 _RATIOS = (3 / 4, 4 / 3)  # width : height of a resized crop, as Szegedy et al. 2015
 

@@ -18,7 +18,7 @@ from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, dat
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 # In the order of the labels 0..9.
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -15,7 +15,7 @@ from bars.data.stratify import group_by_class, share, shuffled
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 CLASSES = tuple("0123456789")
 _BRIGHTEST = 16  # pixel values of the bundle are counts 0..16

@@ -15,7 +15,7 @@ from bars.data.sources import Dataset, Source, choose_classes, dataset_label, li
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 TEST_FOLDERS = ("test", "val")
 _LAYOUT = "path/train/<class>/<image> and path/test/<class>/<image> (or path/val/...)"

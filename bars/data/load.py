@@ -9,7 +9,7 @@ from bars.data.sources import Source
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 
 def load_source(params: DataParams) -> Source:

@@ -16,7 +16,7 @@ from bars.data.streaming import StreamedPart
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 
 def open_part(params: DataParams, split: Split, part: PartName) -> Part:

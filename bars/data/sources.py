@@ -17,7 +17,7 @@ from bars.data import images
 from bars.errors import DataError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 GIB = 2**30
 

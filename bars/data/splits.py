@@ -19,7 +19,7 @@ from bars.data.stratify import group_by_class, quotas, share, shuffled, smallest
 from bars.errors import DataError, RecordError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import DataParams
+    from bars.params import DataParams
 
 FORMAT = "bars-split/1"
 # Mean and deviation of a folder come from at most so many train images: decoding all of ImageNet for six numbers

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from bars.binarize.layers import BinaryConv2d
 from bars.models.primitives import BinaryUnit, Template
-from bars.pipeline.params import BinarizeParams
+from bars.params import BinarizeParams
 
 StemKind = Literal["cifar", "imagenet", "conv7"]
 Order = Literal["bn_conv", "conv_bn"]

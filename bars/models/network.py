@@ -8,7 +8,7 @@ from bars.cost import cell_shapes, channels
 from bars.models.cell import Cell
 from bars.models.ends import Head, Stem
 from bars.models.primitives import Template
-from bars.pipeline.params import BinarizeParams, SpaceParams
+from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype
 
 

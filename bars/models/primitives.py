@@ -29,7 +29,7 @@ from bars.binarize.quantizers import (
     sign_clip_gradient,
 )
 from bars.models.width import Width
-from bars.pipeline.params import BinarizeParams, SpaceParams
+from bars.params import BinarizeParams, SpaceParams
 
 Carried = Literal["nothing", "same", "pooled twice"]  # what a unit's own shortcut adds of its input
 

@@ -15,7 +15,7 @@ from bars.models.ends import ConvNorm, Head, Stem
 from bars.models.network import Network
 from bars.models.primitives import BinaryUnit, Template
 from bars.models.width import Width
-from bars.pipeline.params import BinarizeParams, SpaceParams
+from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bars import params as models
 from bars.errors import GridError
-from bars.pipeline import params as models
 from bars.pipeline import paths
 from bars.pipeline.paths import STAGES, Stage
 from bars.pipeline.problems import one_of

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bars import params as models
 from bars.errors import BudgetError, GenotypeError, GridError, ParamsError
-from bars.pipeline import params as models
 from bars.pipeline.experiment import DATA_MODULES, Experiment, Kind, StageView
 from bars.pipeline.load import Params, Tree, merge_blocks
 from bars.pipeline.problems import explain, hint, join, one_of, problems_error

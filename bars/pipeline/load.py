@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from bars import params as models
 from bars.errors import ParamsError
-from bars.pipeline import params as models
 from bars.pipeline.problems import check, hint, join, one_of, problems_error
 from bars.pipeline.schema import GROUPS, SLOTS, file_model
 

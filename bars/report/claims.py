@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bars.pipeline.params import ClaimsParams
+from bars.params import ClaimsParams
 from bars.report import stats, text
 from bars.report.evidence import Evidence, Measured, NotMeasured, mean_entropy, mean_largest, mean_shortcut
 from bars.report.failure import failure

@@ -10,7 +10,7 @@ from bars.report.results import Runs
 from bars.space import NONE, SHORTCUT
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import ClaimsParams
+    from bars.params import ClaimsParams
     from bars.space import Genotype
 
 

@@ -13,7 +13,7 @@ from bars.report.tabular import EMPTY, Column, Row, Table, Value
 from bars.space import SearchSpace
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import ClaimsParams
+    from bars.params import ClaimsParams
 
 
 def table(results: Results) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bars.errors import SpaceError
 
 if TYPE_CHECKING:
-    from bars.pipeline.params import SpaceParams
+    from bars.params import SpaceParams
 
 Edge = tuple[int, int]  # (source node, target node); node 0 is the cell's preprocessed input
 

@@ -14,7 +14,7 @@ from bars.cost import genotype_cost
 from bars.data import Part
 from bars.errors import BudgetError
 from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams, DeriveParams, RuntimeParams, SpaceParams
+from bars.params import BinarizeParams, DeriveParams, RuntimeParams, SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
 from bars.stages.runtime import Runtime, generator, seed_of
 from bars.strategy.distribution import Distribution

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bars.data import Part
-from bars.pipeline.params import EvaluateParams, RuntimeParams
+from bars.params import EvaluateParams, RuntimeParams
 from bars.stages.runtime import Runtime
 
 

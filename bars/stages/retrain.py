@@ -15,7 +15,7 @@ from bars.data import Part
 from bars.errors import ParamsError
 from bars.models.cell import DropPath
 from bars.models.primitives import fuse
-from bars.pipeline.params import RetrainParams, RuntimeParams
+from bars.params import RetrainParams, RuntimeParams
 from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.divergence import diverged, finite
 from bars.stages.parallel import SINGLE, Parallel

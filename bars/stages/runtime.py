@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bars.errors import DeviceError
-from bars.pipeline.params import RuntimeParams
+from bars.params import RuntimeParams
 
 
 class Progress(Protocol):

@@ -16,7 +16,7 @@ from bars.data import Part
 from bars.errors import ParamsError
 from bars.models.primitives import fuse
 from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
+from bars.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.divergence import diverged, finite

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bars.pipeline.params import SearchParams
+from bars.params import SearchParams
 
 
 def capacity_factor(expected_biops: Tensor, budget: float, over: float, under: float) -> Tensor:

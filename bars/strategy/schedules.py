@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bars.pipeline.params import Ramp
+from bars.params import Ramp
 
 
 def ramp(value: Ramp, epoch: int, epochs: int) -> float:

@@ -12,7 +12,7 @@ from bars.models.cell import Cell
 from bars.models.network import Network
 from bars.models.primitives import BinaryUnit, Template
 from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams, ModelParams
+from bars.params import BinarizeParams, ModelParams
 from bars.strategy.distribution import Distribution
 from benchmarks.reference import ReferenceCell, ReferenceUnit, reference_of
 from benchmarks.steps import middle_genotype

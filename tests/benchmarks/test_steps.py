@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bars.models.network import Network
-from bars.pipeline.params import BinarizeParams
+from bars.params import BinarizeParams
 from benchmarks import gpu_plan
 from benchmarks.reference import reference_of
 from benchmarks.steps import (

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 Counts = dict[str, dict[str, int]]
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bars.data.augment import Augmentation, Draws, boxes, crop, draw_epoch, resized_crop
 from bars.errors import DataError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 
 def stored(n: int, size: int, padding: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torchvision.datasets import utils
 
 from bars.data import Split, load_source, make_split, open_part
 from bars.errors import DataError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 
 def params(path: Path, **values: Any) -> DataParams:

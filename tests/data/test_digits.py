@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from bars.data import load_source
 from bars.errors import DataError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 
 def test_pixels_are_those_of_the_bundle() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from bars.data import load_source
 from bars.data.imagefolder import FolderDataset
 from bars.errors import DataError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]

@@ -14,7 +14,7 @@ from bars.data import part as part_module
 from bars.data import sources as sources_module
 from bars.data.part import MemoryPart, _groups
 from bars.errors import DataError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bars.data import Split, load_source, make_split, open_part, read_split
 from bars.errors import DataError, RecordError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]

@@ -16,7 +16,7 @@ from bars.data import streaming as streaming_module
 from bars.data.augment import Augmentation, boxes, draw_epoch
 from bars.data.streaming import StreamedPart
 from bars.errors import DataError, DeviceError
-from bars.pipeline.params import DataParams
+from bars.params import DataParams
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]

@@ -15,7 +15,7 @@ from bars.binarize.quantizers import ABCActivation, Bases, ScaledSign, SignActiv
 from bars.cost import Cost
 from bars.models.baselines import build
 from bars.models.counting import count_model
-from bars.pipeline.params import BinarizeParams, ModelParams, Slot
+from bars.params import BinarizeParams, ModelParams, Slot
 
 SIZES: dict[Slot, tuple[int, int]] = {"cifar10": (32, 10), "imagenet": (224, 1000)}
 

@@ -10,7 +10,7 @@ from bars.cost import genotype_cost
 from bars.models.counting import count_model
 from bars.models.network import Network
 from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams
+from bars.params import BinarizeParams
 from bars.space import Genotype, SearchSpace
 from bars.strategy.distribution import Distribution
 from tests.architectures import one_hot_sample, random_genotype, random_space, space_params

@@ -73,5 +73,5 @@ def test_stages_do_not_depend_on_the_report_or_the_command_line() -> None:
     for stage in ("search", "derive", "retrain", "evaluate"):
         files = closure(f"bars.stages.{stage}", "bars.data")
         assert not [f for f in files if f.startswith(("bars/report", "bars/commands", "bars/cli"))]
-        assert "bars/pipeline/params.py" in files
+        assert "bars/params.py" in files
         assert "bars/pipeline/experiments.py" not in files

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bars import params as models
 from bars.cost import max_biops, min_biops
 from bars.errors import BarsError, BudgetError, GenotypeError, GridError, ParamsError
-from bars.pipeline import params as models
 from bars.pipeline.experiments import Grid, num_classes
 from bars.pipeline.load import load_params
 from bars.space import Genotype, SearchSpace

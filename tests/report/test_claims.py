@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bars.pipeline.params import ClaimsParams
+from bars.params import ClaimsParams
 from bars.report import claims
 from bars.report.claims import (
     CLAIMS,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bars.errors import RecordError
-from bars.pipeline.params import ClaimsParams
+from bars.params import ClaimsParams
 from bars.report.failure import failure
 from bars.report.paper import TABLE1, TABLE2
 from bars.report.results import Results

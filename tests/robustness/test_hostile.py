@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 from bars.commands.procedures import load_state, read_state
 from bars.data import make_split, read_split
 from bars.errors import BarsError, CheckpointError, DataError, GenotypeError, ParamsError, RecordError
+from bars.params import DataParams
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
-from bars.pipeline.params import DataParams
 from bars.pipeline.problems import NAME_PATTERN
 from bars.pipeline.provenance import verify_inputs
 from bars.space import Genotype, SearchSpace, StageGenotype

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bars.cost import uniform_genotype
 from bars.models.network import Network
-from bars.pipeline.params import BinarizeParams, RetrainParams, RuntimeParams
+from bars.params import BinarizeParams, RetrainParams, RuntimeParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import NoCheckpoint
 from bars.stages.retrain import learning_rate, retrain

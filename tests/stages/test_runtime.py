@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bars.errors import DeviceError
 from bars.models.primitives import BinaryUnit, Template, fuse
-from bars.pipeline.params import BinarizeParams, RuntimeParams
+from bars.params import BinarizeParams, RuntimeParams
 from bars.stages import runtime
 from bars.stages.runtime import Runtime
 from bars.stages.search import Search

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bars.cost import max_biops
 from bars.models.primitives import CellConv2d
-from bars.pipeline.params import BinarizeParams, Budget, Ramp, RetrainParams, RuntimeParams, SearchParams
+from bars.params import BinarizeParams, Budget, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import NoCheckpoint
 from bars.stages.derive import derive, random_genotype
@@ -202,7 +202,7 @@ def test_a_step_on_the_alphas_computes_no_weight_gradients(sampling: str, monkey
 
 
 def test_derive_keeps_the_lowest_validation_loss() -> None:
-    from bars.pipeline.params import DeriveParams
+    from bars.params import DeriveParams
 
     valid: Any = Images(1)
     found = {}

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bars.data import make_split, open_part, read_split
 from bars.models.network import Network
 from bars.models.supernet import Sample, Supernet
-from bars.pipeline.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams, SearchParams
+from bars.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams, SearchParams
 from bars.pipeline.records import write_json
 from bars.space import SearchSpace
 from bars.stages.checkpoint import FileCheckpointer, NoCheckpoint

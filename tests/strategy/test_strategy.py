@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bars.errors import RecordError
-from bars.pipeline.params import Ramp
+from bars.params import Ramp
 from bars.space import SearchSpace
 from bars.strategy.distribution import Distribution
 from bars.strategy.objective import capacity_factor

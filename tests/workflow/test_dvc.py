@@ -13,14 +13,14 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from bars.errors import BarsError
+from bars.params import ReportParams
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
-from bars.pipeline.params import ReportParams
 from bars.report.inputs import FIGURES, TABLES, parameters
 from tests.workflow.planning import ROOT, Job, copy_project, plan
 
 # Read where the rules are made, not by a job.
-PARSED = ("Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
+PARSED = ("bars/params.py", "Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
 GROUPS = ("searched", "ablations", "widened", "baselines")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from bars.errors import ParamsError
 from bars.models.baselines import abcnet, bidensenet, bireal, bnas, cbcn, floating, irnet, nin, xnor
 from bars.models.baselines.family import Builder, Context, checked_options
-from bars.pipeline.params import BinarizeParams, ModelParams, Slot
+from bars.params import BinarizeParams, ModelParams, Slot
 
 FAMILIES: dict[str, Builder] = {
     "resnet18-xnor": xnor.resnet18_xnor,

@@ -10,7 +10,7 @@ from torch import nn
 from bars.binarize.quantizers import ABCActivation, Bases
 from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, StemKind, binary, no_activation
-from bars.pipeline.params import PositiveInt
+from bars.params import PositiveInt
 
 
 def resnet18_abc(

@@ -12,7 +12,7 @@ from torch import nn
 
 from bars.errors import ParamsError
 from bars.models.blocks import Activation, Baseline, GlobalPool, StemKind, make_stem, no_activation, stack
-from bars.pipeline.params import BinarizeParams, Slot
+from bars.params import BinarizeParams, Slot
 
 Block = Callable[[int, int, int], nn.Module]  # c_in, c_out, stride
 Builder = Callable[..., nn.Module]

@@ -10,7 +10,7 @@ from torch import nn
 from bars.binarize.quantizers import ScaledSign, Scaling, SignActivation
 from bars.models.baselines.family import Block, Context
 from bars.models.blocks import BarsBlock, ResidualBlock, StemKind, bars_template, binary, no_activation, relu, strided
-from bars.pipeline.params import BinarizeParams
+from bars.params import BinarizeParams
 
 
 def resnet18_xnor(

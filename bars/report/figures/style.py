@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator
 
+from bars.params import FiguresParams
 from bars.pipeline.files import atomic_write
-from bars.pipeline.params import FiguresParams
 from bars.report.results import Runs
 
 Rows = Sequence[dict[str, Any]]

@@ -14,7 +14,7 @@ from bars.binarize.layers import BinaryConv2d, after_step, auxiliary_loss, is_fu
 from bars.errors import ParamsError
 from bars.models.baselines import FAMILIES, build
 from bars.models.cell import DropPath
-from bars.pipeline.params import BinarizeParams, ModelParams, Slot
+from bars.params import BinarizeParams, ModelParams, Slot
 
 SLOTS: tuple[tuple[Slot, int], ...] = (("cifar10", 8), ("imagenet", 32))
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
