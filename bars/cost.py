@@ -174,6 +174,29 @@ def genotype_cost(params: SpaceParams, genotype: Genotype, image_size: int, num_
     return cost.plus(head_cost(params.nodes, last, num_classes))
 
 
+# Basic blocks per stage of the residual networks that a budget may be a multiple of, by their family's name.
+RESIDUAL_BLOCKS = {"resnet18-xnor": (2, 2, 2, 2), "resnet34-xnor": (3, 4, 6, 3)}
+RESIDUAL_CHANNELS = (64, 128, 256, 512)
+
+
+def scaled_channels(count: int, width: float, multiple: int = 4) -> int:
+    """``count`` channels times ``width``, rounded to a multiple that every quantizer accepts; exact at width 1."""
+    return count if width == 1.0 else max(multiple, round(count * width / multiple) * multiple)
+
+
+def residual_biops(family: str, width: float, image_size: int, imagenet_stem: bool, binary_downsample: bool) -> int:
+    """BiOps of a ResNet (XNOR): two binary 3x3 convolutions a block, and a third where the downsampling is binary."""
+    size = -(-image_size // 4) if imagenet_stem else image_size
+    c_in, total = scaled_channels(RESIDUAL_CHANNELS[0], width), 0
+    for stage, (count, blocks) in enumerate(zip(RESIDUAL_CHANNELS, RESIDUAL_BLOCKS[family], strict=True)):
+        c, halved = scaled_channels(count, width), stage > 0
+        size = -(-size // 2) if halved else size
+        total += conv(3, c_in, c, size)[0] * (2 if halved and binary_downsample else 1)
+        total += (2 * blocks - 1) * conv(3, c, c, size)[0]
+        c_in = c
+    return total
+
+
 def uniform_genotype(space: SearchSpace, primitive: str, depth: int, width: float) -> Genotype:
     """The architecture with one primitive on every edge and one depth and width for every stage."""
     cells = {name: dict.fromkeys(space.edges, primitive) for name in space.all_types}

@@ -108,6 +108,10 @@ class BinarizeParams(Block):
     )
     activation_clip: Annotated[float, Field(gt=0)] = Field(1.3, description="straight-through window of activations")
     weight_clip: Annotated[float, Field(gt=0)] = Field(1.0, description="straight-through window and clamp of weights")
+    weight_gradient: Literal["exact", "unscaled"] = Field(
+        "exact",
+        description="gradient of a latent weight: beta times the weight's plus beta's own, or neither",
+    )
 
 
 # --------------------------------------------------------------------------------------------------- search, derive
@@ -126,16 +130,27 @@ class Ramp(Block):
 
 
 class Budget(Block):
-    """A budget of expected BiOps, absolute or as a share of the largest architecture of the space."""
+    """A budget of expected BiOps: absolute, a share of the space's largest architecture, or relative to a network."""
 
     biops: PositiveInt | None = None
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    reference: str | None = None
+    factor: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Budget:
-        if (self.biops is None) == (self.fraction is None):
-            raise ValueError("give exactly one of biops and fraction")
+        ways = (self.biops is not None, self.fraction is not None, self.reference is not None)
+        if sum(ways) != 1 or (self.reference is None) != (self.factor is None):
+            raise ValueError("give exactly one of biops, fraction, and reference with factor")
         return self
+
+
+class Health(Block):
+    """What a search that worked looks like at its end; one that does not says so in its record and in the tables."""
+
+    flips: Fraction = Field(description="least share of binary weights whose sign differs from the start")
+    budget: Fraction = Field(description="largest relative distance of E[BiOps] from the budget")
+    entropy: Fraction = Field(description="largest mean entropy of a decision, as a share of that of a uniform one")
 
 
 class SearchParams(Block):
@@ -150,17 +165,26 @@ class SearchParams(Block):
     temperature: Ramp = Field(description="tau of Eq. 5 over the epochs")
     entropy_weight: Ramp = Field(description="lambda of Eq. 6 over the epochs after warm-up")
     budget: Budget = Field(description="F of Eq. 7")
-    capacity_exponent: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="exponent of Eq. 7 above the budget; 0: no regularisation"
+    capacity: Literal["target", "cap", "printed", "none"] = Field(
+        description="where Eq. 7 acts: both sides of the budget, above (the authors' code), below (as printed), nowhere"
     )
-    capacity_exponent_under: float = Field(0.0, description="exponent of Eq. 7 below the budget")
+    capacity_exponent: Annotated[float, Field(ge=0)] = Field(
+        description="size of Eq. 7's exponent; with capacity_rate > 0, per unit of log(E[BiOps] / F)"
+    )
+    capacity_rate: Annotated[float, Field(ge=0)] = Field(
+        description="step of the multiplier that holds E[BiOps] at F, added to the exponent; 0: a fixed exponent"
+    )
     width_mask: Literal["activation", "feature"] = Field(
         "activation", description="soft width masks also scale binary activations, or real-valued features only"
     )
-    weight_lr: Annotated[float, Field(gt=0)] = Field(description="SGD learning rate of the weights at the start")
+    weight_optimizer: Literal["adam", "sgd"] = Field(description="update rule of the supernet's weights")
+    weight_sampling: Literal["same", "uniform"] = Field(
+        description="architectures that train the weights: drawn like those of the alphas, or one-hot and uniform"
+    )
+    weight_lr: Annotated[float, Field(gt=0)] = Field(description="learning rate of the weights at the start")
     weight_lr_end: Annotated[float, Field(ge=0)] = Field(description="and at the end of its cosine")
-    weight_momentum: Fraction = Field(0.9, description="SGD momentum")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(3e-4, description="SGD weight decay")
+    weight_momentum: Fraction = Field(description="sgd: momentum")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(description="L2 on all weights")
     grad_clip: Annotated[float, Field(gt=0)] | None = Field(5.0, description="largest gradient norm of a weight step")
     alpha_lr: Annotated[float, Field(gt=0)] = Field(description="Adam learning rate of the alphas")
     alpha_betas: tuple[Fraction, Fraction] = Field((0.5, 0.999), description="Adam betas of the alphas")
@@ -168,6 +192,7 @@ class SearchParams(Block):
     alpha_init_std: Annotated[float, Field(ge=0)] = Field(1e-3, description="standard deviation of the initial logits")
     alpha_every: PositiveInt = Field(1, description="weight steps per alpha step")
     may_fail: bool = Field(False, description="a diverged search is a result (Table 1, 'Failed'), not an error")
+    health: Health = Field(description="what a search that worked looks like at its end")
 
 
 class DeriveParams(Block):
@@ -178,7 +203,10 @@ class DeriveParams(Block):
     )
     samples: PositiveInt = Field(8, description="K candidates")
     batch_size: PositiveInt = Field(256, description="images of a validation batch")
-    budget_floor: Fraction = Field(0.9, description="method random: least share of the budget that a draw must use")
+    budget_tolerance: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="largest relative distance of a candidate's BiOps from the budget; null: any candidate"
+    )
+    max_draws: PositiveInt = Field(description="draws after which too few candidates within the budget are an error")
 
 
 # --------------------------------------------------------------------------------------------------- train, evaluate

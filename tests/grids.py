@@ -19,8 +19,16 @@ TREE: dict[str, Any] = {
             "weight_lr": 0.05,
             "weight_lr_end": 0.001,
             "alpha_lr": 0.02,
+            "capacity": "target",
+            "capacity_exponent": 4.0,
+            "capacity_rate": 0.02,
+            "weight_optimizer": "adam",
+            "weight_sampling": "same",
+            "weight_momentum": 0.9,
+            "weight_decay": 0.0,
+            "health": {"flips": 0.02, "budget": 0.1, "entropy": 0.9},
         },
-        "derive": {"samples": 2},
+        "derive": {"samples": 2, "budget_tolerance": 0.5, "max_draws": 1000},
         "retrain": {"lr": 0.001},
     },
     "scales": {
@@ -51,7 +59,7 @@ TREE: dict[str, Any] = {
     "experiments": {
         "searched": {
             "a": {"slot": "cifar10", "search": {"budget": {"fraction": 0.3}}, "label": "A"},
-            "b": {"slot": "imagenet", "search": {"budget": {"biops": 1000000}}},
+            "b": {"slot": "imagenet", "search": {"budget": {"biops": 150000}}},
         },
         "ablations": {
             "a-argmax": {"base": "a", "search_from": "a", "derive": {"method": "argmax"}},

@@ -46,7 +46,7 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("experiments", {"colour": 1}, "colour: no such key"),
         ("experiments --scale huge", {}, "no such scale"),
         ("experiments --params absent.yaml", {}, "absent.yaml"),
-        ("experiments", {"experiments/searched/a/search/budget": {"biops": 1}}, "the smallest architecture"),
+        ("search a --seed 0", {"experiments/searched/a/search/budget": {"biops": 1}}, "the smallest architecture"),
         ("experiments", {"experiments/searched/a/slot": DELETE}, "needs a slot"),
         ("experiments", {"experiments/ablations/a-argmax/space": {"norm": "node"}}, "another space"),
         ("cost nobody", {}, "no such experiment"),

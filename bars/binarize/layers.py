@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,15 @@ class BinaryConv2d(nn.Module):
         clip = getattr(self.weight_quantizer, "latent_clip", None)
         if clip is not None:
             self.weight.clamp_(-clip, clip)
+
+    @property
+    def has_binary_weight(self) -> bool:
+        """Whether its weight is binarised at all."""
+        return isinstance(self.weight_quantizer, WeightQuantizer)
+
+    def weight_signs(self) -> Tensor:
+        """Whether each binary weight is +1, without gradient."""
+        return cast(WeightQuantizer, self.weight_quantizer).before_sign(self.weight.detach()) >= 0
 
     def auxiliary_loss(self) -> Tensor | None:
         """Loss that the weight quantizer adds to the objective (PCNN), or None."""

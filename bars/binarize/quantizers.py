@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 Scaling = Literal["tensor", "channel", "none"]
+# Gradient of a latent weight W behind beta sign(W): exact (beta times the weight's, plus the path through beta);
+# "unscaled", with neither (the BARS authors, Bi-Real Net); "port", the exact one times n (1 - 1/I) for a filter of n
+# weights on I channels (the PyTorch port of XNOR-Net, BNAS), which plain SGD needs and Adam does not notice.
+WeightGradient = Literal["exact", "unscaled", "port"]
 
 # One step of float32 above 1: makes hardtanh_backward's open window closed, so that a latent weight that was clamped
 # to exactly the edge of the window is not frozen there.
@@ -165,6 +169,10 @@ class WeightQuantizer(nn.Module):
         """Shape of the latent weight behind an [out, in, k, k] convolution."""
         return (out_channels, in_channels, kernel_size, kernel_size)
 
+    def before_sign(self, weight: Tensor) -> Tensor:
+        """What the sign is taken of, given the latent weight."""
+        return weight
+
 
 class ScaledSign(WeightQuantizer):
     """beta * sign(W), differentiable through sign and beta (BARS Eq. 1; XNOR-Net with scaling "channel").
@@ -172,20 +180,35 @@ class ScaledSign(WeightQuantizer):
     ``center`` first subtracts the mean over the input channels (XNOR-Net's PyTorch code, BNAS).
     """
 
-    def __init__(self, scaling: Scaling = "tensor", clip: float = 1.0, *, center: bool = False) -> None:
+    def __init__(
+        self,
+        scaling: Scaling = "tensor",
+        clip: float = 1.0,
+        *,
+        center: bool = False,
+        gradient: WeightGradient = "exact",
+    ) -> None:
         super().__init__()
         self.scaling: Scaling = scaling
         self.clip = self.latent_clip = clip
-        self.center = center
+        self.center, self.gradient = center, gradient
+
+    def before_sign(self, weight: Tensor) -> Tensor:
+        return weight - weight.mean(1, keepdim=True) if self.center else weight
 
     def forward(self, weight: Tensor) -> Tensor:
-        if self.center:
-            weight = weight - weight.mean(1, keepdim=True)
+        if self.gradient == "port":
+            factor = weight[0].numel() * (1.0 - 1.0 / weight.shape[1])
+            weight = straight_through(weight, weight * factor)
+        weight = self.before_sign(weight)
         signs = sign_clip(weight, self.clip)
-        return signs if self.scaling == "none" else signs * mean_abs(weight, self.scaling)
+        if self.scaling == "none":
+            return signs
+        scaled = signs * mean_abs(weight, self.scaling)
+        return straight_through(scaled, signs) if self.gradient == "unscaled" else scaled
 
     def extra_repr(self) -> str:
-        return f"scaling={self.scaling}, clip={self.clip}" + (", center=True" if self.center else "")
+        return f"scaling={self.scaling}, clip={self.clip}, gradient={self.gradient}, center={self.center}"
 
 
 class BiRealSign(WeightQuantizer):
@@ -205,8 +228,11 @@ class LibraSign(WeightQuantizer):
         super().__init__()
         self.sign = EdeSchedule(t_min, t_max)
 
+    def before_sign(self, weight: Tensor) -> Tensor:
+        return standardize(weight)[0]
+
     def forward(self, weight: Tensor) -> Tensor:
-        z = standardize(weight)[0]
+        z = self.before_sign(weight)
         shift = mean_abs(z.detach(), "channel").log2().round().exp2()
         signs: Tensor = self.sign(z)
         return signs * shift
@@ -218,6 +244,9 @@ class AdaBinWeight(WeightQuantizer):
     def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
         super().__init__()
         self.sign = EdeSchedule(t_min, t_max)
+
+    def before_sign(self, weight: Tensor) -> Tensor:
+        return standardize(weight)[0]
 
     def forward(self, weight: Tensor) -> Tensor:
         z, mean, std = standardize(weight)
@@ -245,6 +274,9 @@ class Bases(WeightQuantizer):
         super().__init__()
         self.bases = bases
         self.shifts = [0.0] if bases == 1 else [2.0 * m / (bases - 1) - 1.0 for m in range(bases)]
+
+    def before_sign(self, weight: Tensor) -> Tensor:
+        return weight - weight.mean()
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.no_grad():
@@ -336,6 +368,9 @@ class Projected(WeightQuantizer):
         """Z [O, I, k, k]."""
         factors = self.projection.mean((1, 2)).view(-1, 1, 1, 1, 1)  # [J, 1, 1, 1, 1]
         return (factors * weight).flatten(0, 1)
+
+    def before_sign(self, weight: Tensor) -> Tensor:
+        return self.projected(weight)
 
     def forward(self, weight: Tensor) -> Tensor:
         return sign_clip(self.projected(weight), self.clip) * weight.abs().mean()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from bars.pipeline import records as rec
 from bars.pipeline.files import sha256_file
 from bars.space import Genotype, SearchSpace
 from bars.stages.checkpoint import FileCheckpointer, load_tensors, save_tensors
+from bars.stages.derive import Draw, candidate_row, random_candidate
 from bars.stages.derive import derive as run_derive
-from bars.stages.derive import random_genotype
 from bars.stages.evaluate import evaluate as run_evaluate
 from bars.stages.parallel import Parallel
 from bars.stages.retrain import retrain as run_retrain
@@ -66,7 +65,7 @@ def derive(job: Job) -> Write:
     """Derive: distribution and supernet (or a budget, or a given genotype) -> candidates and one genotype."""
     sources = {"searched": _derive_searched, "random": _derive_random, "fixed": _derive_fixed}
     genotype, rows = sources[job.experiment.kind](job)
-    candidates = [rec.Candidate.model_validate({**row, "genotype": _parsed(row["genotype"])}) for row in rows]
+    candidates = [rec.Candidate.model_validate(row) for row in rows]
 
     def write(folder: Path) -> None:
         rec.write_candidates(folder / "candidates.csv", candidates)
@@ -83,6 +82,7 @@ def _derive_searched(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
         view.binarize,
         view.derive,
         view.runtime,
+        view.budget_biops,
         _open(job, _split(job), "valid"),
         rec.read_distribution(job.input("distribution.json")).model_dump(mode="json"),
         read_state(job.input("supernet.pt"), SUPERNET),
@@ -93,22 +93,19 @@ def _derive_searched(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
 
 def _derive_random(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
     view, split = job.view, _split(job)
-    genotype = random_genotype(
-        view.space, view.budget_biops, view.derive.budget_floor, split.image_size, len(split.classes), job.seed
-    )
-    return genotype, [_unscored(job, genotype, split)]
+    draw = random_candidate(view.space, view.derive, view.budget_biops, split.image_size, len(split.classes), job.seed)
+    return draw.genotype, [_unscored(job, draw, split)]
 
 
 def _derive_fixed(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
     genotype = Genotype.from_json(job.view.genotype, SearchSpace.from_params(job.view.space))
-    return genotype, [_unscored(job, genotype, _split(job))]
+    return genotype, [_unscored(job, Draw(genotype, 0), _split(job))]
 
 
-def _unscored(job: Job, genotype: Genotype, split: Split) -> dict[str, Any]:
+def _unscored(job: Job, draw: Draw, split: Split) -> dict[str, Any]:
     """The only candidate of a derivation without a supernet to score it."""
-    cost = genotype_cost(job.view.space, genotype, split.image_size, len(split.classes))
-    identity = {"index": 0, "genotype_sha256": genotype.sha256, "valid_loss": None, "valid_top1": None}
-    return {**identity, **cost._asdict(), "chosen": True, "argmax": False, "genotype": genotype.to_json()}
+    cost = genotype_cost(job.view.space, draw.genotype, split.image_size, len(split.classes))
+    return candidate_row(0, draw, cost, None, chosen=True)
 
 
 def retrain(job: Job) -> Write:
@@ -218,10 +215,6 @@ def _search_status(job: Job) -> rec.Status | None:
     if not job.experiment.searches():
         return None
     return rec.read_distribution(job.input("distribution.json")).status
-
-
-def _parsed(genotype: Any) -> Any:
-    return json.loads(genotype) if isinstance(genotype, str) else genotype
 
 
 def read_state(path: Path, expected: str) -> dict[str, torch.Tensor]:

@@ -104,7 +104,11 @@ class CellConv2d(BinaryConv2d):
             kernel,
             stride=stride,
             padding=kernel // 2,
-            weight_quantizer=ScaledSign(template.binarize.weight_scale, template.binarize.weight_clip),
+            weight_quantizer=ScaledSign(
+                template.binarize.weight_scale,
+                template.binarize.weight_clip,
+                gradient=template.binarize.weight_gradient,
+            ),
             activation_quantizer=Presigned(),
         )
         self.blocks = (edges, out_blocks, c_out, in_blocks, c_in)
@@ -149,7 +153,9 @@ class CellConv2d(BinaryConv2d):
         columns = share = None
         if self.mask_activations:
             columns, share = self._shares(source, target)
-        result: Tensor = QuantiseFunction.apply(weight, columns, share, quantizer.clip, quantizer.scaling)
+        result: Tensor = QuantiseFunction.apply(
+            weight, columns, share, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled"
+        )
         return result.to(dtype)
 
     def _shares(self, source: Width | None, target: Width | None) -> tuple[Tensor | None, Tensor | None]:
@@ -169,12 +175,19 @@ class QuantiseFunction(Function):
     """beta sign(W) for each W of [E, O, I, k, k]; the gradient is written out because calls, not sizes, are the cost.
 
     beta is the mean of |W| over a weight, or over an output channel of it (BARS Eq. 1), weighted by ``share``; the
-    gradient passes through beta and, straight through where |W| <= clip, the sign. ``columns`` multiplies the signs.
+    gradient passes through beta and, straight through where |W| <= clip, the sign; ``unscaled``, through the sign alone
+    and not times beta. ``columns`` multiplies the signs.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, columns: Tensor | None, share: Tensor | None, clip: float, scaling: Scaling
+        ctx: Any,
+        weight: Tensor,
+        columns: Tensor | None,
+        share: Tensor | None,
+        clip: float,
+        scaling: Scaling,
+        unscaled: bool = False,
     ) -> Tensor:
         dims = (2, 3, 4) if scaling == "channel" else (1, 2, 3, 4)
         beta = mean = None
@@ -186,7 +199,7 @@ class QuantiseFunction(Function):
         signs = binary_sign(weight)
         if columns is not None:
             signs *= columns
-        ctx.clip, ctx.dims = clip, dims
+        ctx.clip, ctx.dims, ctx.unscaled = clip, dims, unscaled
         ctx.save_for_backward(weight, columns, mean, signs, beta)
         return signs if beta is None else signs * beta
 
@@ -195,11 +208,11 @@ class QuantiseFunction(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, columns, mean, signs, beta = ctx.saved_tensors
         passed = grad if columns is None else grad * columns
-        if beta is None:
-            return sign_clip_gradient(passed, weight, ctx.clip), None, None, None, None
+        if beta is None or ctx.unscaled:
+            return sign_clip_gradient(passed, weight, ctx.clip), None, None, None, None, None
         d_weight = sign_clip_gradient(passed * beta, weight, ctx.clip)
         d_beta = (grad * signs).sum(ctx.dims, keepdim=True)
-        return d_weight.addcmul_(weight.sign(), d_beta * mean), None, None, None, None
+        return d_weight.addcmul_(weight.sign(), d_beta * mean), None, None, None, None, None
 
 
 def interleave(first: Tensor, second: Tensor) -> Tensor:

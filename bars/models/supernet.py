@@ -38,6 +38,16 @@ class Sample:
         """The architecture itself, without gradient."""
         return cls(None, None, None, genotype)
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Its tensors that are there: of ops, depths, widths."""
+        return tuple(t for t in (self.op, self.depth, self.width) if t is not None)
+
+    def leaves(self, device: torch.device | str) -> Sample:
+        """The same values on a device as leaves that want a gradient."""
+        moved = self.to(device)
+        fresh = [None if t is None else t.detach().requires_grad_() for t in (moved.op, moved.depth, moved.width)]
+        return replace(self, op=fresh[0], depth=fresh[1], width=fresh[2])
+
     def to(self, device: torch.device | str) -> Sample:
         """The sample on another device."""
         move = [None if t is None else t.to(device, non_blocking=True) for t in (self.op, self.depth, self.width)]

@@ -269,7 +269,7 @@ class Experiment:
             return network | {"data": self.data, "genotype": self.genotype}
         if stage == "derive":
             values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
-            return values | {"budget_biops": self.budget_biops} if self.kind == "random" else values
+            return values | {"budget_biops": self.budget_biops}
         return network | self._pick("data", "binarize", stage, "runtime")
 
     def _pick(self, *names: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bars import cost
 from bars import params as models
 from bars.errors import BudgetError, GenotypeError, GridError, ParamsError
 from bars.pipeline.experiment import DATA_MODULES, Experiment, Kind, StageView
@@ -123,12 +124,13 @@ class Grid:
         return [part for layer in layers for part in self._with_recipe(layer)]
 
     def _with_recipe(self, layer: _Layer) -> list[_Layer]:
-        recipe = layer.values.get("own_recipe", {}).get("retrain")
+        recipe: Mapping[str, Any] = layer.values.get("own_recipe") or {}
         if self.params.recipe != "own" or not recipe:
             return [layer]
-        if self.scale != "paper":
-            recipe = {k: v for k, v in recipe.items() if k not in _PAPER_SCALE_RECIPE}
-        return [layer, _Layer(f"{layer.where}.own_recipe", {"retrain": recipe})]
+        blocks = dict(recipe)
+        if self.scale != "paper" and "retrain" in blocks:
+            blocks["retrain"] = {k: v for k, v in blocks["retrain"].items() if k not in _PAPER_SCALE_RECIPE}
+        return [layer, _Layer(f"{layer.where}.own_recipe", blocks)]
 
     def _chain(self, name: str) -> list[str]:
         """The experiment's bases, first one first, and itself."""
@@ -183,9 +185,15 @@ class Grid:
         inherited = {k: v for k, v in inherited.items() if k == source or k not in _SOURCES}
         self._check_used(name, kind)
         sources = self._sources(name, inherited, asking)
-        reason = self._reason(name, slot, sources)
+        reference = self._reference(name, kind, tree, asking)
+        reason = self._reason(name, slot, {**sources, **({} if reference is None else {reference.name: reference})})
         seeds = tuple(inherited.get("seeds", self.seeds))
-        blocks = {} if reason else self._blocks(name, kind, slot, tree, layers, inherited)
+        blocks: dict[str, models.Block] = {}
+        if reason is None:
+            try:
+                blocks = self._blocks(name, kind, slot, tree, layers, inherited, reference)
+            except BudgetError as error:  # it alone cannot be; the others can
+                reason = f"{error.what}: {error.got}, allowed {error.allowed}"
         dataset, search_dataset = ("", "") if reason else self._name_datasets(name, slot, blocks)
         experiment = Experiment(
             name=name,
@@ -262,6 +270,27 @@ class Grid:
             sources[source] = self._resolve(source, (*asking, name))
         return sources
 
+    def _reference(self, name: str, kind: Kind, tree: Tree, asking: tuple[str, ...]) -> Experiment | None:
+        """The experiment whose BiOps a budget is a multiple of."""
+        budget = tree.get("search", {}).get("budget")
+        wanted = budget.get("reference") if isinstance(budget, Mapping) and "search" in _NEEDS[kind] else None
+        if wanted is None:
+            return None
+        where = self._at(name, "search", "budget", "reference")
+        if wanted not in self._where:
+            raise GridError(f"no such experiment{hint(str(wanted), self._where)}", where=where, got=str(wanted))
+        reference = self._resolve(wanted, (*asking, name))
+        family = getattr(reference.blocks.get("model"), "family", None)
+        if reference.reason is None and family not in cost.RESIDUAL_BLOCKS:
+            got = f"{wanted}, {family or f'a {reference.kind} experiment'}"
+            raise ParamsError(
+                "a budget's reference must be a network whose operations are known without building it",
+                where=where,
+                got=got,
+                allowed="an experiment of one of these families: " + ", ".join(cost.RESIDUAL_BLOCKS),
+            )
+        return reference
+
     def _reason(self, name: str, slot: str, sources: Mapping[str, Experiment]) -> str | None:
         overrides = self._scale.get("experiments", {})
         if name in overrides and overrides[name] is None:
@@ -275,7 +304,14 @@ class Grid:
 
     # ---------------------------------------------------------------------------------------- blocks
     def _blocks(
-        self, name: str, kind: Kind, slot: str, tree: Tree, layers: list[_Layer], own: Tree
+        self,
+        name: str,
+        kind: Kind,
+        slot: str,
+        tree: Tree,
+        layers: list[_Layer],
+        own: Tree,
+        reference: Experiment | None,
     ) -> dict[str, models.Block]:
         tree = dict(tree)
         tree["search_data"] = merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")
@@ -295,7 +331,7 @@ class Grid:
                 "width_multiplier is for searched networks", where=self._at(name), do="set model.width instead"
             )
         if "search" in blocks:
-            blocks["search"] = self._with_budget(name, slot, blocks)
+            blocks["search"] = self._with_budget(name, slot, blocks, reference)
         return blocks
 
     def _block(self, key: str, tree: Tree, layers: list[_Layer], name: str) -> models.Block | None:
@@ -372,31 +408,39 @@ class Grid:
         raise GridError("two data sets have one name", got=own, do="rename the experiment")
 
     # ---------------------------------------------------------------------------------------- budget and sources
-    def _with_budget(self, name: str, slot: str, blocks: Mapping[str, models.Block]) -> models.SearchParams:
-        """The search, its budget in BiOps: a fraction is one of the slot's space, before the experiment changes it."""
-        from bars import cost
-
+    def _with_budget(
+        self, name: str, slot: str, blocks: Mapping[str, models.Block], reference: Experiment | None
+    ) -> models.SearchParams:
+        """The search, its budget in BiOps. Raises BudgetError where the space has none like it."""
         search, space, data = blocks["search"], blocks["space"], blocks["search_data"]
-        whole_space, whole_data = self._slots[slot]["space"], self._slots[slot]["search_data"]
         assert isinstance(search, models.SearchParams)
         assert isinstance(space, models.SpaceParams)
         assert isinstance(data, models.DataParams)
-        assert isinstance(whole_space, models.SpaceParams)
-        assert isinstance(whole_data, models.DataParams)
-        fraction, biops = search.budget.fraction, search.budget.biops
-        if biops is None:
-            largest = cost.max_biops(whole_space, whole_data.image_size, num_classes(whole_data) or 1)
-            biops = round((fraction or 0.0) * largest)
-        least = cost.min_biops(space, data.image_size, num_classes(data) or 1)
-        if biops < least:
+        biops = self._budget_biops(search.budget, slot, reference)
+        classes = num_classes(data) or 1
+        least, most = (count(space, data.image_size, classes) for count in (cost.min_biops, cost.max_biops))
+        if not least <= biops <= most:
+            said = search.budget.model_dump(exclude_none=True)
             raise BudgetError(
                 f"no architecture of {name}'s search space meets its budget",
                 where=f"{self._at(name)}, search.budget, scale {self.scale}",
-                got=f"{biops:,} BiOps" + (f" ({fraction:g} of the largest)" if fraction is not None else ""),
-                allowed=f"at least {least:,} BiOps, the smallest architecture",
-                do="raise search.budget, or lower space.init_channels",
+                got=f"{biops:,} BiOps" + (f" ({said})" if search.budget.biops is None else ""),
+                allowed=f"{least:,}, the smallest architecture, to {most:,}, the largest",
+                do="change search.budget or space.init_channels",
             )
-        return search.model_copy(update={"budget": models.Budget(biops=biops, fraction=None)})
+        return search.model_copy(update={"budget": models.Budget(biops=biops)})
+
+    def _budget_biops(self, budget: models.Budget, slot: str, reference: Experiment | None) -> int:
+        """A budget in BiOps: a fraction is one of the slot's space, before the experiment changes it."""
+        if budget.biops is not None:
+            return budget.biops
+        if reference is not None and budget.factor is not None:
+            return round(budget.factor * _reference_biops(reference))
+        space, data = self._slots[slot]["space"], self._slots[slot]["search_data"]
+        assert isinstance(space, models.SpaceParams)
+        assert isinstance(data, models.DataParams)
+        assert budget.fraction is not None
+        return round(budget.fraction * cost.max_biops(space, data.image_size, num_classes(data) or 1))
 
     def _check_sources(self, experiment: Experiment) -> None:
         """What is taken over must fit: the same space and search, the same cells, the same seeds."""
@@ -439,6 +483,19 @@ def num_classes(data: models.DataParams) -> int | None:
     root = Path(data.path or "")
     folder = root / "train" if (root / "train").is_dir() else root
     return sum(p.is_dir() for p in folder.iterdir()) if data.path and folder.is_dir() else None
+
+
+def _reference_biops(reference: Experiment) -> int:
+    """BiOps of a hand-made residual network as it is trained at this scale."""
+    model = reference.model
+    stem = model.options.get("stem") or ("cifar" if reference.slot == "cifar10" else "imagenet")
+    return cost.residual_biops(
+        model.family,
+        model.width,
+        reference.data.image_size,
+        imagenet_stem=stem != "cifar",
+        binary_downsample=model.options.get("downsample") == "binary",
+    )
 
 
 def _genotype(value: Any, space: SearchSpace) -> Genotype:

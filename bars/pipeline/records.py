@@ -34,7 +34,12 @@ class Record(BaseModel):
 
 # ----------------------------------------------------------------------------------------------------- rows
 class SearchEpoch(Record):
-    """A row of search/epochs.csv, NaN where it diverged; ``shares``: mean prob per primitive in normal cells."""
+    """A row of search/epochs.csv, NaN where it diverged.
+
+    ``flips`` and ``flip_rate``: shares of binary weights whose sign differs from the start and from the epoch before;
+    ``gradient_*``: length of the mean gradient of the alphas, by term; ``shares``: mean prob per primitive in normal
+    cells.
+    """
 
     epoch: Count
     temperature: float
@@ -44,9 +49,16 @@ class SearchEpoch(Record):
     train_top1: float
     valid_loss: float
     valid_top1: float
+    flips: float
+    flip_rate: float
     entropy: float
     expected_biops: float
+    budget_ratio: float
+    capacity_exponent: float
     capacity_factor: float
+    gradient_data: float
+    gradient_capacity: float
+    gradient_entropy: float
     shares: dict[str, float] = Field(default_factory=dict)
 
 
@@ -57,10 +69,15 @@ class RetrainEpoch(Record):
     lr: float
     train_loss: float
     train_top1: Share
+    flips: Share
+    flip_rate: Share
 
 
 class Candidate(Record):
-    """A row of derive/candidates.csv; loss and accuracy are empty where a candidate was not scored."""
+    """A row of derive/candidates.csv; loss and accuracy are empty where a candidate was not scored.
+
+    ``thrown_away``: draws before it that missed the budget.
+    """
 
     index: Count
     genotype_sha256: Sha256
@@ -69,6 +86,7 @@ class Candidate(Record):
     biops: Count
     flops: Count
     params: Count
+    thrown_away: Count
     chosen: bool
     argmax: bool
     genotype: dict[str, Any]
@@ -91,8 +109,17 @@ class AlphaRow(NamedTuple):
 
 
 # ----------------------------------------------------------------------------------------------------- JSON files
+class Verdict(Record):
+    """Whether a search worked, by search.health: what was judged at its last epoch, and its failures in words."""
+
+    flips: float | None = None
+    budget_ratio: float | None = None
+    entropy: float | None = None
+    failures: tuple[str, ...]
+
+
 class Distribution(Record):
-    """search/distribution.json: final logits of every choice."""
+    """search/distribution.json: final logits of every choice, and whether the search worked."""
 
     format: Literal["bars-distribution/1"]
     space: dict[str, Any]
@@ -101,6 +128,7 @@ class Distribution(Record):
     op: dict[str, list[list[float]]]
     depth: list[list[float]] | None
     width: list[list[float]] | None
+    verdict: Verdict
 
 
 class Metrics(Record):

@@ -106,7 +106,12 @@ def file_model() -> type[BaseModel]:
     width = _optional(Annotated[float, Field(gt=0)], "width multiplier of hand-made networks")
     seeds_type = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_unique)]
     recipe = _model(
-        "Recipe", "A network's original recipe.", {"retrain": _optional(partial(models.RetrainParams), "its training")}
+        "Recipe",
+        "A network's original recipe.",
+        {
+            "retrain": _optional(partial(models.RetrainParams), "its training"),
+            "model": _optional(partial(models.ModelParams), "what its training asks of the network, as options"),
+        },
     )
     slot = _model("SlotLayer", "One slot of a scale.", {**blocks, "model_width": width})
     experiment = _model(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from bars.cost import genotype_cost
+from bars.cost import Cost, genotype_cost
 from bars.data import Part
 from bars.errors import BudgetError
 from bars.models.supernet import Sample, Supernet
@@ -28,96 +29,168 @@ class DeriveResult:
     candidates: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Window:
+    """The BiOps that a candidate may have: within ``tolerance`` (a share) of the budget; None: any."""
+
+    budget: int
+    tolerance: float | None
+
+    def distance(self, biops: int) -> float:
+        """Relative distance from the budget."""
+        return abs(biops / self.budget - 1.0)
+
+    def holds(self, biops: int) -> bool:
+        """Whether these BiOps are within the tolerance."""
+        return self.tolerance is None or self.distance(biops) <= self.tolerance
+
+
 def derive(
     space: SpaceParams,
     binarize: BinarizeParams,
     params: DeriveParams,
     runtime: RuntimeParams,
+    budget_biops: int,
     valid: Part,
     distribution_json: dict[str, Any],
     state: dict[str, torch.Tensor],
     seed: int,
 ) -> DeriveResult:
-    """Draw K architectures, score each with the supernet's weights on all of valid, keep the lowest loss.
+    """Draw K architectures within the budget, score each with the supernet's weights on all of valid, keep the best.
 
-    The most likely architecture is scored too and marked; ``method: argmax`` takes it. One-hot architectures are
-    scored, with the batch's own BN statistics (the authors scored relaxed samples and ranked them the wrong way round).
+    The most likely architecture is scored too and marked; ``method: argmax`` takes it, whatever it costs. One-hot
+    architectures are scored, with the batch's own BN statistics (the authors scored relaxed samples and ranked them the
+    wrong way round). Raises BudgetError where the distribution holds too few candidates.
     """
-    resolved = Runtime.resolve(runtime)
     distribution = Distribution.from_json(distribution_json, SearchSpace.from_params(space))
-    supernet = Supernet(space, binarize, valid.image_size, valid.num_classes)
-    supernet.load_state_dict(state)
-    supernet.to(resolved.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    cost = CostOf(space, valid.image_size, valid.num_classes)
     draws = generator(seed, "derive")
-    genotypes = [distribution.draw(draws) for _ in range(params.samples)] + [distribution.argmax()]
-    scores = {g: _score(supernet, g, valid, params.batch_size, resolved) for g in dict.fromkeys(genotypes)}
-    if params.method == "argmax":
-        chosen = len(genotypes) - 1
-    else:
-        chosen = min(range(params.samples), key=lambda i: scores[genotypes[i]][0])
-    rows = []
-    for i, genotype in enumerate(genotypes):
-        cost = genotype_cost(space, genotype, valid.image_size, valid.num_classes)
-        rows.append(
-            {
-                "index": i,
-                "genotype_sha256": genotype.sha256,
-                "valid_loss": scores[genotype][0],
-                "valid_top1": scores[genotype][1],
-                **cost._asdict(),
-                "chosen": i == chosen,
-                "argmax": i == len(genotypes) - 1,
-                "genotype": json.dumps(genotype.to_json(), separators=(",", ":")),
-            }
+    window = Window(budget_biops, params.budget_tolerance)
+    found = draw_within(lambda: distribution.draw(draws), params.samples, window, params.max_draws, cost)
+    found.append(Draw(distribution.argmax(), 0))
+    score = Scorer(space, binarize, runtime, state, valid, params)
+    scores = {g: score(g) for g in dict.fromkeys(draw.genotype for draw in found)}
+    chosen = len(found) - 1
+    if params.method != "argmax":
+        chosen = min(range(params.samples), key=lambda i: scores[found[i].genotype][0])
+    rows = [
+        candidate_row(
+            i, draw, cost(draw.genotype), scores[draw.genotype], chosen=i == chosen, argmax=i == params.samples
         )
-    return DeriveResult(genotypes[chosen], rows)
+        for i, draw in enumerate(found)
+    ]
+    return DeriveResult(found[chosen].genotype, rows)
 
 
-@torch.no_grad()
-def _score(
-    supernet: Supernet, genotype: Genotype, valid: Part, batch_size: int, runtime: Runtime
-) -> tuple[float, float]:
-    """Mean loss and top-1 accuracy of one architecture on all of valid."""
-    sample = Sample.one_hot(genotype)
-    sums = torch.zeros(2, dtype=torch.float64)
-    for images, labels in valid.batches(
-        batch_size, device=runtime.device, augment=False, seed=0, epoch=0, drop_last=False
-    ):
-        with runtime.autocast():
-            logits = supernet(images, sample).float()
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        sums += torch.stack([loss, (logits.argmax(1) == labels).sum()]).cpu().double()
-    loss_sum, correct = sums.tolist()
-    return loss_sum / valid.size, correct / valid.size
+@dataclass(frozen=True)
+class Draw:
+    """A candidate, and how many draws before it were thrown away because they missed the budget."""
+
+    genotype: Genotype
+    thrown_away: int
 
 
-def random_genotype(
-    space: SpaceParams,
-    budget_biops: int,
-    floor: float,
-    image_size: int,
-    num_classes: int,
-    seed: int,
-    tries: int = 200_000,
-) -> Genotype:
-    """A uniform draw among the architectures that use between ``floor`` and all of the budget. Raises BudgetError."""
-    combinations = SearchSpace.from_params(space)
-    rng = random.Random(seed_of(seed, "random architecture"))
-    for _ in range(tries):
-        stages = tuple(
-            StageGenotype(rng.choice(combinations.depths), rng.choice(combinations.width_choices))
-            for _ in range(combinations.stages)
-        )
-        cells = {
-            name: {e: rng.choice(combinations.primitives) for e in combinations.edges}
-            for name in combinations.all_types
-        }
-        genotype = Genotype(combinations, stages, cells)
-        if floor * budget_biops <= genotype_cost(space, genotype, image_size, num_classes).biops <= budget_biops:
-            return genotype
+class CostOf:
+    """Exact cost of a genotype of one space on one data set."""
+
+    def __init__(self, space: SpaceParams, image_size: int, num_classes: int) -> None:
+        self._space, self._image_size, self._num_classes = space, image_size, num_classes
+
+    def __call__(self, genotype: Genotype) -> Cost:
+        return genotype_cost(self._space, genotype, self._image_size, self._num_classes)
+
+
+def draw_within(
+    draw: Callable[[], Genotype], count: int, window: Window, most: int, cost: Callable[[Genotype], Cost]
+) -> list[Draw]:
+    """``count`` draws whose BiOps are within the window. Raises BudgetError when ``most`` draws did not hold them."""
+    found, thrown_away, nearest = list[Draw](), 0, math.inf
+    for _ in range(most):
+        genotype = draw()
+        biops = cost(genotype).biops
+        if window.holds(biops):
+            found.append(Draw(genotype, thrown_away))
+            thrown_away = 0
+        else:
+            thrown_away += 1
+            nearest = min(nearest, biops, key=lambda b: abs(b - window.budget))
+        if len(found) == count:
+            return found
+    near = "" if math.isinf(nearest) else f"; the nearest other one had {nearest:,.0f}"
     raise BudgetError(
-        "no architecture within the budget was drawn",
-        where="search.budget",
-        got=f"{budget_biops:,} BiOps, at least {floor:.0%} of it used",
-        do=f"{tries:,} uniform draws missed it: lower derive.budget_floor or change the budget",
+        "too few architectures within the budget were drawn",
+        where="derive.budget_tolerance",
+        got=f"{len(found)} of {count} in {most:,} draws{near}",
+        allowed=f"{window.budget:,} BiOps, plus or minus {window.tolerance:.0%}",
+        do="raise derive.budget_tolerance or derive.max_draws, or search so that E[BiOps] ends at the budget",
     )
+
+
+def candidate_row(
+    index: int, draw: Draw, cost: Cost, score: tuple[float, float] | None, *, chosen: bool, argmax: bool = False
+) -> dict[str, Any]:
+    """A row of candidates.csv; without a score its loss and accuracy are empty."""
+    return {
+        "index": index,
+        "genotype_sha256": draw.genotype.sha256,
+        "valid_loss": None if score is None else score[0],
+        "valid_top1": None if score is None else score[1],
+        **cost._asdict(),
+        "thrown_away": draw.thrown_away,
+        "chosen": chosen,
+        "argmax": argmax,
+        "genotype": draw.genotype.to_json(),
+    }
+
+
+class Scorer:
+    """Mean loss and top-1 accuracy of an architecture on all of valid, with the weights of one supernet."""
+
+    def __init__(
+        self,
+        space: SpaceParams,
+        binarize: BinarizeParams,
+        runtime: RuntimeParams,
+        state: dict[str, torch.Tensor],
+        valid: Part,
+        params: DeriveParams,
+    ) -> None:
+        self._runtime, self._valid, self._batch_size = Runtime.resolve(runtime), valid, params.batch_size
+        self._supernet = Supernet(space, binarize, valid.image_size, valid.num_classes)
+        self._supernet.load_state_dict(state)
+        self._supernet.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def __call__(self, genotype: Genotype) -> tuple[float, float]:
+        """[mean cross-entropy, share of correct] with the batch's own BN statistics."""
+        sample = Sample.one_hot(genotype)
+        sums = torch.zeros(2, dtype=torch.float64)
+        for images, labels in self._valid.batches(
+            self._batch_size, device=self._runtime.device, augment=False, seed=0, epoch=0, drop_last=False
+        ):
+            with self._runtime.autocast():
+                logits = self._supernet(images, sample).float()
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            sums += torch.stack([loss, (logits.argmax(1) == labels).sum()]).cpu().double()
+        loss_sum, correct = sums.tolist()
+        return loss_sum / self._valid.size, correct / self._valid.size
+
+
+def uniform_genotype(space: SearchSpace, rng: random.Random) -> Genotype:
+    """A uniform draw from the space."""
+    stages = tuple(
+        StageGenotype(rng.choice(space.depths), rng.choice(space.width_choices)) for _ in range(space.stages)
+    )
+    cells = {name: {edge: rng.choice(space.primitives) for edge in space.edges} for name in space.all_types}
+    return Genotype(space, stages, cells)
+
+
+def random_candidate(
+    space: SpaceParams, params: DeriveParams, budget_biops: int, image_size: int, num_classes: int, seed: int
+) -> Draw:
+    """One uniform draw among the architectures within the budget. Raises BudgetError."""
+    combinations, rng = SearchSpace.from_params(space), random.Random(seed_of(seed, "random architecture"))
+    window = Window(budget_biops, params.budget_tolerance)
+    cost = CostOf(space, image_size, num_classes)
+    (draw,) = draw_within(lambda: uniform_genotype(combinations, rng), 1, window, params.max_draws, cost)
+    return draw

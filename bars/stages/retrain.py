@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bars.binarize.flips import SignFlips
 from bars.binarize.layers import AfterStep, auxiliary_loss, set_progress
 from bars.data import Part
 from bars.errors import ParamsError
@@ -18,6 +18,7 @@ from bars.models.primitives import fuse
 from bars.params import RetrainParams, RuntimeParams
 from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.divergence import diverged, finite
+from bars.stages.optimizers import SGD, Adam, Optimizer
 from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, seed_of
 from bars.strategy.schedules import cosine
@@ -92,9 +93,11 @@ class Trainer:
         if self.runtime.compile:
             fuse(self.model)
         self.progress: Progress = Silent()
-        self._forward = parallel.wrap(self.model)
+        # A derived cell may hold units that nothing reads: all edges of their node chose "none".
+        self._forward = parallel.wrap(self.model, unused=True)
         self._weights = list(self.model.parameters())
         self._after_step = AfterStep(self.model)
+        self._flips = SignFlips(self.model)
         self.optimizer = _optimizer(self._weights, params)
         # A schedule inside the model (IR-Net's estimator, drop path) would be frozen into a captured graph.
         scheduled = params.drop_path > 0 or any(
@@ -113,6 +116,7 @@ class Trainer:
                 rows = list(saved["rows"])
                 self.model.load_state_dict(saved["model"])
                 self.optimizer.load_state_dict(saved["optimizer"])
+                self._flips.restart()
         for epoch in range(len(rows), self.params.epochs):
             row = self.epoch(epoch)
             if not finite(row, self.model):
@@ -144,8 +148,7 @@ class Trainer:
         )
         for step, (images, labels) in enumerate(batches):
             lr = learning_rate(params, (epoch * steps + step) / max(1, total - 1))
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            self.optimizer.lr = lr
             (batch_sums,) = self._gradient(images, labels)
             sums += batch_sums
             if params.grad_clip is not None:
@@ -154,10 +157,12 @@ class Trainer:
             self._after_step()
             self.progress.step(step + 1, steps, params.batch_size)
         loss, correct, n = self.parallel.sum(sums).tolist()
-        return {"epoch": epoch + 1, "lr": lr, "train_loss": loss / n, "train_top1": correct / n}
+        flips, flip_rate = self._flips.measure()
+        measured = {"train_loss": loss / n, "train_top1": correct / n, "flips": flips, "flip_rate": flip_rate}
+        return {"epoch": epoch + 1, "lr": lr, **measured}
 
     def _gradient_eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor]:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         with self.runtime.autocast():
             logits = self._forward(images)
         logits = logits.float()
@@ -169,21 +174,7 @@ class Trainer:
             return (torch.stack([loss.detach() * n, (logits.argmax(1) == labels).sum().float(), n.float()]),)
 
 
-def _optimizer(weights: list[nn.Parameter], params: RetrainParams) -> torch.optim.Optimizer:
+def _optimizer(weights: list[nn.Parameter], params: RetrainParams) -> Optimizer:
     if params.optimizer == "adam":
-        return torch.optim.Adam(weights, lr=params.lr, weight_decay=params.weight_decay, fused=True)
-    return torch.optim.SGD(
-        weights,
-        lr=params.lr,
-        momentum=params.momentum,
-        weight_decay=params.weight_decay,
-        nesterov=params.nesterov,
-        fused=True,
-    )
-
-
-def build_seeded(build: Any, seed: int) -> nn.Module:
-    """Call ``build`` with torch's generator seeded for the initial weights of this run."""
-    torch.manual_seed(seed_of(seed, "network"))
-    model: nn.Module = build()
-    return model
+        return Adam(weights, params.lr, weight_decay=params.weight_decay)
+    return SGD(weights, params.lr, momentum=params.momentum, weight_decay=params.weight_decay, nesterov=params.nesterov)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bars.binarize.flips import SignFlips
 from bars.binarize.layers import AfterStep
 from bars.cost import ExpectedBiops
 from bars.data import Part
@@ -20,11 +21,15 @@ from bars.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import Checkpointer, restoring
 from bars.stages.divergence import diverged, finite
+from bars.stages.optimizers import SGD, Adam, Optimizer
 from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, frozen, generator, seed_of
 from bars.strategy.distribution import Distribution
-from bars.strategy.objective import Objective, capacity_factor
+from bars.strategy.health import Verdict, judge
+from bars.strategy.objective import AlphaGradient, Objective
 from bars.strategy.schedules import cosine, ramp
+
+SampleStep = Callable[[Tensor, Tensor, Sample], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -89,29 +94,26 @@ class Search:
         if self.runtime.compile:
             fuse(self.supernet)
         self.progress: Progress = Silent()
-        self._forward = parallel.wrap(self.supernet, unused=params.sampling == "hard")
+        self._forward = parallel.wrap(
+            self.supernet, unused=params.sampling == "hard" or params.weight_sampling == "uniform"
+        )
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
+        self._uniform = Distribution(self.space)  # all logits zero
         self.expected_biops = ExpectedBiops(space, train.image_size, lambda v: torch.tensor(v, dtype=torch.float64))
         self.objective = Objective(params, float(params.budget.biops))
         self._weights = list(self.supernet.parameters())
         self._after_step = AfterStep(self.supernet)
-        self.weight_optimizer = torch.optim.SGD(
-            self._weights,
-            lr=params.weight_lr,
-            momentum=params.weight_momentum,
-            weight_decay=params.weight_decay,
-            # A hard draw leaves weights without a gradient, and the fused update cannot mix first and later steps.
-            fused=params.sampling != "hard",
-        )
-        self.alpha_optimizer = torch.optim.Adam(
+        self._flips = SignFlips(self.supernet)
+        self.weight_optimizer = weight_optimizer(params, self._weights)
+        self.alpha_optimizer = Adam(
             self.distribution.parameters(),
-            lr=params.alpha_lr,
+            params.alpha_lr,
             betas=params.alpha_betas,
             weight_decay=params.alpha_weight_decay,
         )
-        capture = self.runtime.capture and params.sampling != "hard" and parallel.world_size == 1
-        self._weight_gradient = GraphedStep(self._weight_gradient_eager, capture)
-        self._sample_gradient = GraphedStep(self._sample_gradient_eager, capture)
+        capture = self.runtime.capture and parallel.world_size == 1
+        self._weight_gradient = self._graphed(self._weight_gradient_eager, capture)
+        self._sample_gradient = self._graphed(self._sample_gradient_eager, capture)
 
     # ---------------------------------------------------------------- the run
     def run(self, checkpoint: Checkpointer, progress: Progress) -> SearchResult:
@@ -145,7 +147,7 @@ class Search:
         return SearchResult(
             epochs=rows,
             alphas=[row for i, logits in enumerate(history) for row in self._alpha_rows(i, logits)],
-            distribution=self.distribution.to_json(status, len(rows)),
+            distribution={**self.distribution.to_json(status, len(rows)), "verdict": self._verdict(rows, status)},
             state={k: v.detach().cpu().contiguous() for k, v in self.supernet.state_dict().items()},
         )
 
@@ -159,8 +161,7 @@ class Search:
         searching = max(1, params.epochs - params.warmup_epochs)
         entropy_weight = 0.0 if warm else ramp(params.entropy_weight, epoch - params.warmup_epochs, searching)
         lr = cosine(params.weight_lr, params.weight_lr_end, epoch / max(1, params.epochs - 1))
-        for group in self.weight_optimizer.param_groups:
-            group["lr"] = lr
+        self.weight_optimizer.lr = lr
         device = self.runtime.device
         train_sums, valid_sums = torch.zeros(3, device=device), torch.zeros(3, device=device)
         valid_batches = self._endless(self.valid, epoch)
@@ -174,18 +175,17 @@ class Search:
             rank=self.parallel.rank,
             world_size=self.parallel.world_size,
         )
+        parts = AlphaGradient(self.distribution.alphas())
         for step, (images, labels) in enumerate(batches):
             train_sums += self._weight_step(images, labels, temperature, noise)
-            self.progress.step(step + 1, self.train.size // params.batch_size, params.batch_size)
-            if step % params.alpha_every == 0:
-                images, labels = next(valid_batches)
-                if warm:
-                    continue
-                valid_sums += self._alpha_step(images, labels, temperature, entropy_weight, noise)
+            self.progress.step(step + 1, self.train.steps(params.batch_size, drop_last=True), params.batch_size)
+            if step % params.alpha_every == 0 and not warm:
+                valid_sums += self._alpha_step(*next(valid_batches), temperature, entropy_weight, noise, parts)
         if warm:
             valid_sums += self._score(*next(valid_batches), temperature, noise)
         train_sums = self.parallel.sum(train_sums)
-        return self._row(epoch, temperature, entropy_weight, lr, train_sums.tolist(), valid_sums.tolist())
+        schedule = {"temperature": temperature, "entropy_weight": entropy_weight, "weight_lr": lr}
+        return self._row(epoch, schedule, train_sums.tolist(), valid_sums.tolist(), parts)
 
     def _endless(self, part: Part, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         round_ = 0
@@ -203,63 +203,89 @@ class Search:
             round_ += 1
 
     # ---------------------------------------------------------------- one step
+    def _graphed(self, step: SampleStep, capture: bool) -> SampleStep:
+        """``step`` replayed as a CUDA graph, which takes tensors only; one-hot draws differ from step to step."""
+
+        def relaxed(images: Tensor, labels: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+            left = list(tensors)
+            op = left.pop(0)
+            depth = left.pop(0) if self.space.search_depth else None
+            return step(images, labels, Sample(op, depth, left.pop(0) if left else None))
+
+        graphed = GraphedStep(relaxed, capture)
+
+        def call(images: Tensor, labels: Tensor, sample: Sample) -> tuple[Tensor, ...]:
+            if sample.genotype is not None:
+                return step(images, labels, sample)
+            return graphed(images, labels, *sample.tensors())
+
+        return call
+
     def _weight_step(self, images: Tensor, labels: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
         with torch.no_grad():
-            sample = self.distribution.sample(self.params.sampling, temperature, noise).to(self.runtime.device)
-        self._genotype = sample.genotype
-        (sums,) = self._weight_gradient(images, labels, *_tensors(sample))
+            sample = self._weight_sample(temperature, noise).to(self.runtime.device)
+        (sums,) = self._weight_gradient(images, labels, sample)
         if self.params.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(self._weights, self.params.grad_clip, foreach=True)
         self.weight_optimizer.step()
         self._after_step()
         return sums
 
-    def _weight_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor]:
-        self.weight_optimizer.zero_grad(set_to_none=True)
+    def _weight_sample(self, temperature: float, noise: torch.Generator) -> Sample:
+        """The architecture of a weight step: as for the alphas, or any of the space alike ("uniform")."""
+        if self.params.weight_sampling == "uniform":
+            return Sample.one_hot(self._uniform.draw(noise))
+        return self.distribution.sample(self.params.sampling, temperature, noise)
+
+    def _weight_gradient_eager(self, images: Tensor, labels: Tensor, sample: Sample) -> tuple[Tensor]:
+        self.weight_optimizer.zero_grad()
         loss, sums = self._loss(self._forward, images, labels, sample)
         loss.backward()  # type: ignore[no-untyped-call]
         return (sums,)
 
     def _alpha_step(
-        self, images: Tensor, labels: Tensor, temperature: float, entropy_weight: float, noise: torch.Generator
+        self,
+        images: Tensor,
+        labels: Tensor,
+        temperature: float,
+        entropy_weight: float,
+        noise: torch.Generator,
+        parts: AlphaGradient,
     ) -> Tensor:
         """The network's part of the gradient is taken with respect to the sample, the rest on the alphas' own side."""
         drawn = self.distribution.sample(self.params.sampling, temperature, noise)
-        self._genotype = drawn.genotype
-        leaves = [t.detach().to(self.runtime.device).requires_grad_() for t in _tensors(drawn)]
-        sums, *gradients = self._sample_gradient(images, labels, *leaves)
+        leaves = drawn.leaves(self.runtime.device)
+        sums, *gradients = self._sample_gradient(images, labels, leaves)
         sums, gradients = self.parallel.sum(sums), [self.parallel.mean(g) for g in gradients]
-        loss = (sums[0] / sums[2]).cpu().double()
-        through_network = torch.stack(
-            [(t * g.cpu()).sum() for t, g in zip(_tensors(drawn), gradients, strict=True)]
-        ).sum()
-        # Same value and gradient as the loss itself: zero plus the linearisation around the sample.
-        loss = loss + (through_network - through_network.detach())
+        through = [(t * g.cpu()).sum() for t, g in zip(drawn.tensors(), gradients, strict=True)]
         biops = self.expected_biops(*self.distribution.probs())
-        total = self.objective(loss, biops, self.distribution.entropy(), entropy_weight)
-        self.alpha_optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        terms = self.objective.terms(
+            (sums[0] / sums[2]).cpu().double(),
+            torch.stack(through).sum(),
+            biops,
+            self.distribution.entropy(),
+            entropy_weight,
+        )
+        parts.set(terms)
         self.alpha_optimizer.step()
         return sums
 
-    def _sample_gradient_eager(self, images: Tensor, labels: Tensor, *sample: Tensor) -> tuple[Tensor, ...]:
+    def _sample_gradient_eager(self, images: Tensor, labels: Tensor, sample: Sample) -> tuple[Tensor, ...]:
+        tensors = sample.tensors()
         with frozen(self._weights):
             loss, sums = self._loss(self.supernet, images, labels, sample)
-            gradients = torch.autograd.grad(loss, sample, allow_unused=True)
-        return (sums, *(torch.zeros_like(t) if g is None else g for t, g in zip(sample, gradients, strict=True)))
+            gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+        return (sums, *(torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)))
 
     @torch.no_grad()
     def _score(self, images: Tensor, labels: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
         sample = self.distribution.sample(self.params.sampling, temperature, noise).to(self.runtime.device)
-        self._genotype = sample.genotype
-        return self.parallel.sum(self._loss(self.supernet, images, labels, _tensors(sample))[1])
+        return self.parallel.sum(self._loss(self.supernet, images, labels, sample)[1])
 
-    def _loss(
-        self, network: nn.Module, images: Tensor, labels: Tensor, sample: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor]:
+    def _loss(self, network: nn.Module, images: Tensor, labels: Tensor, sample: Sample) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy, and [sum of losses, correct, images]."""
         with self.runtime.autocast():
-            logits = network(images, self._sample(sample))
+            logits = network(images, sample)
         loss = F.cross_entropy(logits.float(), labels)
         with torch.no_grad():
             n = (
@@ -271,39 +297,41 @@ class Search:
             sums = torch.stack([loss.detach() * n, correct.float(), n.float()])
         return loss, sums
 
-    def _sample(self, tensors: tuple[Tensor, ...]) -> Sample:
-        left = list(tensors)
-        op = left.pop(0)
-        depth = left.pop(0) if self.space.search_depth else None
-        width = left.pop(0) if self.space.search_width else None
-        return Sample(op, depth, width, self._genotype)
-
     # ---------------------------------------------------------------- records and state
     def _row(
-        self, epoch: int, temperature: float, entropy_weight: float, lr: float, train: list[float], valid: list[float]
+        self,
+        epoch: int,
+        schedule: dict[str, float],
+        train: list[float],
+        valid: list[float],
+        parts: AlphaGradient,
     ) -> dict[str, float]:
         with torch.no_grad():
             probs = self.distribution.probs()
-            biops = self.expected_biops(*probs)
-            factor = capacity_factor(
-                biops, self.objective.budget_biops, self.params.capacity_exponent, self.params.capacity_exponent_under
-            )
+            biops = float(self.expected_biops(*probs))
             normal = probs[0][: len(self.space.normal_types)].mean((0, 1)).tolist()
-        shares = {f"share_{name}": value for name, value in zip(self.space.primitives, normal, strict=True)}
+        flips, flip_rate = self._flips.measure()
+        theta = self.objective.theta
         return {
             "epoch": epoch + 1,
-            "temperature": temperature,
-            "entropy_weight": entropy_weight,
-            "weight_lr": lr,
+            **schedule,
             "train_loss": train[0] / train[2],
             "train_top1": train[1] / train[2],
             "valid_loss": valid[0] / valid[2],
             "valid_top1": valid[1] / valid[2],
+            "flips": flips,
+            "flip_rate": flip_rate,
             "entropy": self.distribution.mean_entropy(),
-            "expected_biops": float(biops),
-            "capacity_factor": float(factor),
-            **shares,
+            "expected_biops": biops,
+            "budget_ratio": biops / self.objective.budget_biops,
+            "capacity_exponent": theta,
+            "capacity_factor": (biops / self.objective.budget_biops) ** theta,
+            **parts.norms(),
+            **{f"share_{name}": value for name, value in zip(self.space.primitives, normal, strict=True)},
         }
+
+    def _verdict(self, rows: list[dict[str, float]], status: str) -> Verdict:
+        return judge(rows[-1] if rows else {}, status, self.params)
 
     def _alpha_rows(self, epoch: int, logits: list[Tensor | None]) -> Iterator[dict[str, Any]]:
         space = self.space
@@ -346,6 +374,8 @@ class Search:
         return {
             "supernet": self.supernet.state_dict(),
             "distribution": self.distribution.state_dict(),
+            "multiplier": self.objective.capacity.multiplier,
+            "theta": self.objective.theta,
             "weight_optimizer": self.weight_optimizer.state_dict(),
             "alpha_optimizer": self.alpha_optimizer.state_dict(),
         }
@@ -355,9 +385,12 @@ class Search:
         self.distribution.load_state_dict(saved["distribution"])
         self.weight_optimizer.load_state_dict(saved["weight_optimizer"])
         self.alpha_optimizer.load_state_dict(saved["alpha_optimizer"])
+        self.objective.capacity.multiplier, self.objective.theta = saved["multiplier"], saved["theta"]
+        self._flips.restart()
 
-    _genotype: Any = None
 
-
-def _tensors(sample: Sample) -> tuple[Tensor, ...]:
-    return tuple(t for t in (sample.op, sample.depth, sample.width) if t is not None)
+def weight_optimizer(params: SearchParams, weights: list[nn.Parameter]) -> Optimizer:
+    """The update rule of the supernet's weights that params.yaml names."""
+    if params.weight_optimizer == "adam":
+        return Adam(weights, params.weight_lr, weight_decay=params.weight_decay)
+    return SGD(weights, params.weight_lr, momentum=params.weight_momentum, weight_decay=params.weight_decay)

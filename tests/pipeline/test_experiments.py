@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from bars import params as models
-from bars.cost import max_biops, min_biops
-from bars.errors import BarsError, BudgetError, GenotypeError, GridError, ParamsError
+from bars.cost import RESIDUAL_BLOCKS, max_biops, min_biops, residual_biops
+from bars.errors import BarsError, GenotypeError, GridError, ParamsError
+from bars.models.baselines import build
+from bars.models.counting import count_model
+from bars.params import BinarizeParams, ModelParams
 from bars.pipeline.experiments import Grid, num_classes
 from bars.pipeline.load import load_params
 from bars.space import Genotype, SearchSpace
@@ -113,7 +116,7 @@ def test_every_input_is_an_output_of_an_earlier_stage_in_the_repository_grid() -
 # ----------------------------------------------------------------------------------------------- stage parameters
 READS = {
     "search": {"data", "space", "binarize", "search", "runtime"},
-    "derive": {"data", "space", "binarize", "derive", "runtime"},
+    "derive": {"data", "space", "binarize", "derive", "runtime", "budget_biops"},
     "retrain": {"data", "space", "binarize", "retrain", "runtime"},
     "evaluate": {"data", "space", "binarize", "evaluate", "runtime"},
 }
@@ -123,7 +126,7 @@ def test_stage_params_are_what_the_stage_reads(make_grid: MakeGrid) -> None:
     grid = make_grid()
     for stage, blocks in READS.items():
         assert set(grid["a"].stage_params(stage)) == blocks
-    assert set(grid["a-random"].stage_params("derive")) == READS["derive"] | {"budget_biops"}
+    assert set(grid["a-random"].stage_params("derive")) == READS["derive"]
     for stage in ("retrain", "evaluate"):
         assert set(grid["r18"].stage_params(stage)) == READS[stage] - {"space"} | {"model", "slot"}
         assert set(grid["a-x2"].stage_params(stage)) == READS[stage]
@@ -191,18 +194,58 @@ def test_a_fraction_is_of_the_slots_own_space(make_grid: MakeGrid) -> None:
     )
     assert grid["a"].budget_biops == grid["a-shared"].budget_biops == round(0.3 * largest)
     assert grid["a"].search.budget.fraction is None
-    assert grid["b"].budget_biops == 1000000
+    assert grid["b"].budget_biops == 150000
     assert grid["a-random"].stage_params("derive")["budget_biops"] == round(0.3 * largest)
+
+
+def test_a_budget_relative_to_a_network_is_a_factor_of_its_counted_operations(make_grid: MakeGrid) -> None:
+    for name, slot, options in (("r18", "cifar10", {}), ("i18", "imagenet", {"downsample": "binary"})):
+        budget = {"reference": name, "factor": 0.02}
+        edits = {
+            "experiments/searched/a/search/budget": budget,
+            "experiments/searched/a/slot": slot,
+            f"experiments/baselines/{name}/model/options": options,
+        }
+        grid = make_grid({**edits, "experiments/ablations": {}, "experiments/widened": {}})
+        reference = grid[name]
+        size = reference.data.image_size
+        model = build(reference.model, 10, size, reference.slot, reference.binarize)
+        counted, _ = count_model(model, (1, 3, size, size))
+        assert grid["a"].budget_biops == round(0.02 * counted.biops)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [("b", "known without building it"), ("r19", "did you mean r18"), ("a", "wait for each other")],
+)
+def test_references_that_cannot_be(make_grid: MakeGrid, reference: str, said: str) -> None:
+    budget = {"reference": reference, "factor": 0.5}
+    refused(make_grid, {"experiments/searched/a/search/budget": budget}, BarsError, said)
+
+
+@pytest.mark.parametrize("family", list(RESIDUAL_BLOCKS))
+@pytest.mark.parametrize("downsample", ["float", "binary"])
+@pytest.mark.parametrize("width", [0.125, 0.25, 1.0])
+@pytest.mark.parametrize(("slot", "size"), [("cifar10", 8), ("cifar10", 20), ("imagenet", 32)])
+def test_residual_operations_are_those_of_the_built_network(
+    family: str, downsample: str, width: float, slot: str, size: int
+) -> None:
+    params = ModelParams(family=family, width=width, options={"downsample": downsample})
+    counted, _ = count_model(build(params, 10, size, slot, BinarizeParams()), (1, 3, size, size))
+    assert residual_biops(family, width, size, slot == "imagenet", downsample == "binary") == counted.biops
 
 
 def test_a_budget_below_the_smallest_architecture_names_both(make_grid: MakeGrid) -> None:
     grid = make_grid()
     least = min_biops(grid["a"].space, 8, 10)
-    message = refused(
-        make_grid, {"experiments/searched/a/search/budget": {"biops": least - 1}}, BudgetError, "a's search"
-    )
-    assert f"{least - 1:,}" in message
-    assert f"{least:,}" in message
+    grid = make_grid({"experiments/searched/a/search/budget": {"biops": least - 1}})
+    reason = grid["a"].reason or ""
+    assert f"{least - 1:,}" in reason
+    assert f"{least:,}" in reason
+    assert grid["a-argmax"].reason is not None  # it needs the search of a
+    assert grid["b"].reason is None  # the rest of the grid can be
+    with pytest.raises(GridError, match="budget"):
+        grid["a"].inputs("search", 0)
     assert make_grid({"experiments/searched/a/search/budget": {"biops": least}})["a"].budget_biops == least
 
 

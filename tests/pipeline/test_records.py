@@ -34,7 +34,7 @@ def genotype() -> Genotype:
 def candidate(index: int, chosen: bool) -> rec.Candidate:
     return rec.Candidate(
         index=index, genotype_sha256=genotype().sha256, valid_loss=0.1 + 0.2, valid_top1=1 / 3, biops=10, flops=5,
-        params=2, chosen=chosen, argmax=False, genotype=genotype().to_json(),
+        params=2, thrown_away=3, chosen=chosen, argmax=False, genotype=genotype().to_json(),
     )  # fmt: skip
 
 
@@ -50,7 +50,10 @@ def test_epochs_round_trip_bit_for_bit(tmp_path_factory: pytest.TempPathFactory,
     rows = [search_row(i + 1, value) for i, value in enumerate(values)]
     rec.write_search_epochs(path, rows)
     assert rec.read_search_epochs(path) == rows
-    trained = [rec.RetrainEpoch(epoch=i, lr=v, train_loss=v, train_top1=0.5) for i, v in enumerate(values)]
+    trained = [
+        rec.RetrainEpoch(epoch=i, lr=v, train_loss=v, train_top1=0.5, flips=0.25, flip_rate=0.125)
+        for i, v in enumerate(values)
+    ]
     rec.write_retrain_epochs(path, trained)
     assert rec.read_retrain_epochs(path) == trained
 
@@ -158,12 +161,12 @@ def test_every_truncation_of_a_table_is_noticed(tmp_path: Path) -> None:
 def test_rows_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     for row, said in (
-        ("1,0.1,0.5,0.9,7", "another number of cells"),
-        ("x,0.1,0.5,0.9", "epoch"),
-        ("1,0.1,0.5,1.9", "train_top1"),
-        ("1,,0.5,0.9", "lr"),
+        ("1,0.1,0.5,0.9,0.2,0.1,7", "another number of cells"),
+        ("x,0.1,0.5,0.9,0.2,0.1", "epoch"),
+        ("1,0.1,0.5,1.9,0.2,0.1", "train_top1"),
+        ("1,,0.5,0.9,0.2,0.1", "lr"),
     ):
-        path.write_text(f"epoch,lr,train_loss,train_top1\n1,0.1,0.5,0.9\n{row}\n")
+        path.write_text(f"epoch,lr,train_loss,train_top1,flips,flip_rate\n1,0.1,0.5,0.9,0.2,0.1\n{row}\n")
         with pytest.raises(RecordError, match=said) as caught:
             rec.read_retrain_epochs(path)
         assert "line 3" in str(caught.value)

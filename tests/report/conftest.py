@@ -128,9 +128,11 @@ class Tree:
 
     def epochs(self, name: str, seed: int, valid_top1: float) -> None:
         values = dict.fromkeys(
-            ("temperature", "entropy_weight", "weight_lr", "train_loss", "valid_loss", "entropy", "capacity_factor"),
+            set(records.SearchEpoch.model_fields)
+            - {"epoch", "train_top1", "valid_top1", "expected_biops", "flips", "flip_rate", "shares"},
             1.0,
         )
+        values |= {"flips": 0.2, "flip_rate": 0.1}
         row = records.SearchEpoch(
             epoch=12, train_top1=0.5, valid_top1=valid_top1, expected_biops=1e6, **values, shares={CONV3: 0.5}
         )
@@ -140,7 +142,7 @@ class Tree:
         rows = [
             records.Candidate(
                 index=i, genotype_sha256=digest(str(i)), valid_loss=1.0 + i, valid_top1=valid_top1 - 0.01 * i,
-                biops=1, flops=1, params=1, chosen=i == 0, argmax=False, genotype={},
+                biops=1, flops=1, params=1, thrown_away=0, chosen=i == 0, argmax=False, genotype={},
             )
             for i in range(3)
         ]  # fmt: skip

@@ -164,7 +164,12 @@ def test_metrics_are_valid_or_refused(tree: Any, tmp_path: Path) -> None:
 
 
 @fuzz
-@given(tree=spoiled(Distribution(SPACE, 0.1, torch.Generator().manual_seed(0)).to_json("completed", 2)))
+@given(
+    tree=spoiled(
+        Distribution(SPACE, 0.1, torch.Generator().manual_seed(0)).to_json("completed", 2)
+        | {"verdict": {"flips": 0.2, "budget_ratio": 1.0, "entropy": 0.5, "failures": ["its weights stood still"]}}
+    )
+)
 def test_a_distribution_is_valid_or_refused(tree: Any, tmp_path: Path) -> None:
     path = tmp_path / "distribution.json"
     path.write_text(text_of(tree))
@@ -234,10 +239,11 @@ CANDIDATE = rec.Candidate(
         "biops": 1,
         "flops": 2,
         "params": 3,
+        "thrown_away": 1,
     },
     **{"chosen": True, "argmax": False, "genotype": genotype().to_json()},
 )
-EPOCH = rec.RetrainEpoch(epoch=1, lr=0.1, train_loss=1.0, train_top1=0.5)
+EPOCH = rec.RetrainEpoch(epoch=1, lr=0.1, train_loss=1.0, train_top1=0.5, flips=0.1, flip_rate=0.1)
 SEARCHED = rec.search_epoch(
     {name: 0.5 for name in rec.SearchEpoch.model_fields if name != "shares"} | {"epoch": 1, "share_none": 0.5}
 )

@@ -9,15 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from bars.cost import max_biops
+from bars.cost import genotype_cost, max_biops, uniform_genotype
+from bars.errors import BudgetError
 from bars.models.primitives import CellConv2d
-from bars.params import BinarizeParams, Budget, Ramp, RetrainParams, RuntimeParams, SearchParams
+from bars.params import BinarizeParams, Budget, DeriveParams, Health, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import NoCheckpoint
-from bars.stages.derive import derive, random_genotype
+from bars.stages.derive import CostOf, Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
 from bars.stages.runtime import Silent
 from bars.stages.search import Search, SearchResult, search
+from bars.strategy.capacity import Capacity
+from bars.strategy.objective import AlphaGradient
 from tests.architectures import space_params
 
 
@@ -30,6 +33,9 @@ class Images:
         generator = torch.Generator().manual_seed(seed)
         self.images = torch.randn(16, 3, 8, 8, generator=generator)
         self.labels = torch.randint(0, 4, (16,), generator=generator)
+
+    def steps(self, batch_size: int, drop_last: bool) -> int:
+        return self.size // batch_size
 
     def batches(self, batch_size: int, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, self.size, batch_size):
@@ -47,9 +53,17 @@ def params(**changes: Any) -> SearchParams:
         "temperature": Ramp(start=2.0, end=0.5, shape="exponential"),
         "entropy_weight": Ramp(start=-0.1, end=0.1),
         "budget": Budget(biops=max_biops(SPACE, 8) // 4),
+        "capacity": "target",
+        "capacity_exponent": 1.0,
+        "capacity_rate": 0.1,
+        "weight_optimizer": "sgd",
+        "weight_sampling": "same",
+        "weight_momentum": 0.9,
+        "weight_decay": 3e-4,
         "weight_lr": 0.05,
         "weight_lr_end": 0.01,
         "alpha_lr": 0.05,
+        "health": Health(flips=0.0, budget=1.0, entropy=1.0),
     }
     return SearchParams(**(values | changes))
 
@@ -115,7 +129,12 @@ BASE = run()
         {"temperature": Ramp(start=2.0, end=0.5, shape="linear")},
         {"entropy_weight": Ramp(start=0.0, end=0.0, shape="constant")},
         {"budget": Budget(biops=max_biops(SPACE, 8) // 10)},
-        {"capacity_exponent_under": -1.0},
+        {"capacity": "cap"},
+        {"capacity": "none"},
+        {"capacity_exponent": 0.1},
+        {"capacity_rate": 0.0},
+        {"weight_optimizer": "adam"},
+        {"weight_sampling": "uniform"},
         {"width_mask": "feature"},
         {"weight_lr": 0.2},
         {"weight_lr_end": 0.04},
@@ -137,12 +156,16 @@ def test_every_option_of_the_search_acts(changes: dict[str, Any]) -> None:
     assert run(**changes).distribution["op"] != BASE.distribution["op"]
 
 
-def test_capacity_exponent_acts_above_the_budget() -> None:
-    tight = {"budget": Budget(biops=max_biops(SPACE, 8) // 10)}
-    assert run(**tight).distribution != run(**tight, capacity_exponent=0.0).distribution
+def test_the_printed_reading_does_nothing_above_the_budget() -> None:
+    tight: dict[str, Any] = {"budget": Budget(biops=max_biops(SPACE, 8) // 10)}
+    logits = {reading: run(**tight, capacity=reading).distribution["op"] for reading in ("printed", "none", "target")}
+    assert logits["printed"] == logits["none"] != logits["target"]
 
 
-@pytest.mark.parametrize("changes", [{"weight_scale": "channel"}, {"activation_clip": 0.5}, {"weight_clip": 0.03}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"weight_scale": "channel"}, {"activation_clip": 0.5}, {"weight_clip": 0.03}, {"weight_gradient": "unscaled"}],
+)
 def test_every_option_of_binarisation_acts(changes: dict[str, Any]) -> None:
     parts: tuple[Any, Any] = (Images(0), Images(1))
     result = search(
@@ -169,12 +192,17 @@ def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
     sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3))
     loss = torch.nn.functional.cross_entropy(state.supernet(images, sample), labels)
     biops = state.expected_biops(*state.distribution.probs())
-    total = state.objective(loss.double(), biops, state.distribution.entropy(), 0.3)
+    violation = float((biops / state.objective.budget_biops).log().detach())
+    theta = Capacity(tight).theta(violation)
+    factor = (biops / state.objective.budget_biops) ** theta
+    total = loss.double() * factor + 0.3 * state.distribution.entropy()
+    assert theta > 0.1
     wanted = torch.autograd.grad(total, list(state.distribution.parameters()))
     seen: list[Tensor] = []
     state.alpha_optimizer.step = lambda: seen.extend(p.grad.clone() for p in state.distribution.parameters())  # type: ignore
-    state._alpha_step(images, labels, 1.0, 0.3, torch.Generator().manual_seed(3))
-    assert state._genotype is None
+    parts_of_it = AlphaGradient(state.distribution.alphas())
+    state._alpha_step(images, labels, 1.0, 0.3, torch.Generator().manual_seed(3), parts_of_it)
+    assert all(norm > 0 for norm in parts_of_it.norms().values())
     for got, expected in zip(seen, wanted, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6)
 
@@ -192,7 +220,7 @@ def test_a_step_on_the_alphas_computes_no_weight_gradients(sampling: str, monkey
 
     monkeypatch.setattr(CellConv2d, "gradients", gradients)
     images, labels, noise = parts[1].images[:8], parts[1].labels[:8], torch.Generator().manual_seed(3)
-    state._alpha_step(images, labels, 1.0, 0.3, noise)
+    state._alpha_step(images, labels, 1.0, 0.3, noise, AlphaGradient(state.distribution.alphas()))
     assert asked
     assert not any(asked)
     asked.clear()
@@ -201,44 +229,60 @@ def test_a_step_on_the_alphas_computes_no_weight_gradients(sampling: str, monkey
     assert all(asked)
 
 
-def test_derive_keeps_the_lowest_validation_loss() -> None:
-    from bars.params import DeriveParams
-
+def derived(budget: int, **options: Any) -> Any:
     valid: Any = Images(1)
-    found = {}
-    for method in ("sample", "argmax"):
-        options = DeriveParams(method=method, samples=5, batch_size=8)
-        result = derive(
-            SPACE, BinarizeParams(), options, RuntimeParams(device="cpu"), valid, BASE.distribution, BASE.state, 0
-        )
+    chosen = DeriveParams(**({"samples": 5, "batch_size": 8, "budget_tolerance": 0.2, "max_draws": 2000} | options))
+    found = BASE.distribution, BASE.state
+    return derive(SPACE, BinarizeParams(), chosen, RuntimeParams(device="cpu"), budget, valid, *found, 0)
+
+
+BUDGET = max_biops(SPACE, 8) // 4
+
+
+def test_derive_keeps_the_lowest_validation_loss() -> None:
+    found = {method: derived(BUDGET, method=method) for method in ("sample", "argmax")}
+    for result in found.values():
         assert len(result.candidates) == 6 and sum(row["chosen"] for row in result.candidates) == 1
-        found[method] = result
     drawn = found["sample"].candidates[:5]
     best = min(drawn, key=lambda row: row["valid_loss"])
     assert best["chosen"] and best["genotype_sha256"] == found["sample"].genotype.sha256
     assert found["argmax"].candidates[-1]["chosen"] and found["argmax"].candidates[-1]["argmax"]
 
 
-def test_random_architectures_stay_within_the_budget() -> None:
-    from bars.cost import genotype_cost
+def test_candidates_are_within_the_tolerance_and_those_thrown_away_are_counted() -> None:
+    def ratios(result: Any) -> list[float]:
+        return [row["biops"] / BUDGET for row in result.candidates[:5]]
 
-    budget = max_biops(SPACE, 8) // 3
-    drawn = [random_genotype(SPACE, budget, 0.5, 8, 4, seed) for seed in range(8)]
-    assert len({g.sha256 for g in drawn}) > 1
-    assert all(0.5 * budget <= genotype_cost(SPACE, g, 8, 4).biops <= budget for g in drawn)
-    assert all(g.space == SearchSpace.from_params(SPACE) for g in drawn)
+    free, tight = derived(BUDGET, budget_tolerance=None), derived(BUDGET, budget_tolerance=0.05)
+    assert max(abs(ratio - 1) for ratio in ratios(free)) > 0.2
+    assert max(abs(ratio - 1) for ratio in ratios(tight)) <= 0.05
+    assert sum(row["thrown_away"] for row in free.candidates) == 0 < sum(row["thrown_away"] for row in tight.candidates)
 
 
-def test_budget_floor_is_the_least_share_of_the_budget() -> None:
-    from bars.cost import genotype_cost
+def test_a_distribution_without_candidates_within_the_budget_is_refused() -> None:
+    with pytest.raises(BudgetError, match=r"0 of 5 in 50 draws; the nearest") as raised:
+        derived(max_biops(SPACE, 8), budget_tolerance=0.001, max_draws=50)
+    assert raised.value.exit_status == 2
 
-    budget = max_biops(SPACE, 8) // 3
 
-    def least(floor: float) -> float:
-        drawn = [random_genotype(SPACE, budget, floor, 8, 4, seed) for seed in range(8)]
-        return min(genotype_cost(SPACE, g, 8, 4).biops for g in drawn) / budget
+def test_thrown_away_draws_are_those_between_two_candidates() -> None:
+    space = SearchSpace.from_params(SPACE)
+    small, large = (uniform_genotype(space, p, 1, 1.0) for p in ("none", "binary_conv_3x3"))
+    drawn = iter([small, large, small, small, large, large])
+    cost = CostOf(SPACE, 8, 4)
+    window = Window(cost(large).biops, 0.01)
+    assert draw_within(lambda: next(drawn), 3, window, 6, cost) == [Draw(large, 1), Draw(large, 2), Draw(large, 0)]
 
-    assert least(0.9) >= 0.9 > least(0.3) >= 0.3
+
+def test_random_architectures_share_the_window_of_derived_ones() -> None:
+    def ratios(tolerance: float) -> list[float]:
+        options = DeriveParams(method="random", budget_tolerance=tolerance, max_draws=100_000)
+        drawn = [random_candidate(SPACE, options, BUDGET, 8, 4, seed).genotype for seed in range(8)]
+        assert len({genotype.sha256 for genotype in drawn}) > 1
+        assert all(genotype.space == SearchSpace.from_params(SPACE) for genotype in drawn)
+        return [genotype_cost(SPACE, genotype, 8, 4).biops / BUDGET for genotype in drawn]
+
+    assert max(abs(ratio - 1) for ratio in ratios(0.05)) <= 0.05 < max(abs(ratio - 1) for ratio in ratios(0.5))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,14 @@ SEARCH = SearchParams(
     weight_lr=0.05,
     weight_lr_end=0.001,
     alpha_lr=0.02,
+    capacity="target",
+    capacity_exponent=1.0,
+    capacity_rate=0.1,
+    weight_optimizer="sgd",
+    weight_sampling="same",
+    weight_momentum=0.9,
+    weight_decay=3e-4,
+    health={"flips": 0.0, "budget": 1.0, "entropy": 1.0},
 )
 RETRAIN = RetrainParams(epochs=1, batch_size=32, optimizer="sgd", lr=0.05)
 

@@ -10,7 +10,6 @@ from bars.errors import RecordError
 from bars.params import Ramp
 from bars.space import SearchSpace
 from bars.strategy.distribution import Distribution
-from bars.strategy.objective import capacity_factor
 from bars.strategy.relaxation import gumbel_softmax, plain_softmax, straight_through
 from bars.strategy.schedules import cosine, ramp
 from tests.architectures import random_space, space_params
@@ -113,26 +112,6 @@ def test_damaged_distribution_is_refused(damage: dict[str, object]) -> None:
     d = distribution()
     with pytest.raises(RecordError):
         Distribution.from_json(d.to_json("completed", 1) | damage, d.space)
-
-
-@pytest.mark.parametrize(
-    ("biops", "over", "under", "factor"),
-    [
-        (200.0, 1.0, 0.0, 2.0),
-        (50.0, 1.0, 0.0, 1.0),
-        (100.0, 1.0, 0.0, 1.0),
-        (50.0, 0.0, 1.0, 0.5),
-        (400.0, 0.5, 0.0, 2.0),
-    ],
-)
-def test_capacity_penalises_above_the_budget(biops: float, over: float, under: float, factor: float) -> None:
-    value = torch.tensor(biops, requires_grad=True)
-    got = capacity_factor(value, 100.0, over, under)
-    assert float(got) == pytest.approx(factor)
-    (gradient,) = torch.autograd.grad(got, value)
-    assert float(gradient) == pytest.approx(
-        0.0 if factor == 1.0 and biops != 100.0 else (over if biops >= 100 else under) * factor / biops
-    )
 
 
 def test_ramps() -> None:

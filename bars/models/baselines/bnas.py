@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.quantizers import ScaledSign, SignActivation
+from bars.binarize.quantizers import ScaledSign, SignActivation, WeightGradient
 from bars.models.baselines.family import Context
 from bars.models.blocks import GlobalPool, StemKind, binary, even
 from bars.models.cell import DropPath
@@ -62,11 +62,10 @@ BNAS_D = Architecture(
 # A for CIFAR-10; D and the larger F of the same cells for ImageNet.
 ARCHITECTURES = {"A": BNAS_A, "D": BNAS_D, "F": BNAS_D._replace(channels=68, cells=15)}
 
-conv = binary(lambda k: ScaledSign("channel", center=True), lambda c: SignActivation(1.0))
-
 
 def unit(c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1, affine: bool = True) -> nn.Module:
     """BN, sign, binary convolution, ReLU."""
+    conv = binary(lambda k: ScaledSign("channel", center=True), lambda c: SignActivation(1.0))
     layer = conv(c_in, c_out, kernel, stride=stride, dilation=dilation)
     return nn.Sequential(nn.BatchNorm2d(c_in, affine=affine), layer, nn.ReLU())
 
@@ -150,9 +149,15 @@ class BnasNet(nn.Module):
 
 
 def bnas(
-    ctx: Context, *, architecture: Literal["A", "D", "F"] | None = None, stem: StemKind | None = None
+    ctx: Context,
+    *,
+    architecture: Literal["A", "D", "F"] | None = None,
+    stem: StemKind | None = None,
+    weight_gradient: WeightGradient = "exact",
 ) -> nn.Module:
     """BNAS, by default A in the cifar10 slot and D in the imagenet slot; cells binary but for the reductions' shortcut.
+
+    ``weight_gradient: port`` is that of its code, without which its weights stand still under its own SGD.
 
     The published code leaves the last two convolutions of the last cell with full-precision weights, by an index that
     forgets the two float shortcuts; that is not repeated here.
@@ -168,7 +173,11 @@ def bnas(
         c = 2 * c if reduces else c
         cells.append(BnasCell(plan, c_before, c_previous, c, reduces=reduces, after_reduction=after_reduction))
         c_before, c_previous, after_reduction = c_previous, 4 * c, reduces
-    return BnasNet(first, second, cells, nn.Linear(4 * c, ctx.num_classes))
+    network = BnasNet(first, second, cells, nn.Linear(4 * c, ctx.num_classes))
+    for module in network.modules():
+        if isinstance(module, ScaledSign):
+            module.gradient = weight_gradient
+    return network
 
 
 def _stems(ctx: Context, kind: StemKind | None, c: int) -> tuple[nn.Module, nn.Module | None, int, int]:

@@ -7,7 +7,8 @@ from functools import partial
 from torch import nn
 
 from bars.binarize.quantizers import ApproxSign, Circulant
-from bars.models.baselines.family import RESNET_CHANNELS, Context
+from bars.cost import RESIDUAL_CHANNELS
+from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, StemKind, binary, pooled_first, pooled_last
 
 
@@ -19,5 +20,5 @@ def resnet18_cbcn(ctx: Context, *, wide: bool = True, stem: StemKind | None = No
     conv = binary(lambda k: Circulant(4), lambda c: ApproxSign())
     downsample = pooled_first if wide else pooled_last
     block = partial(ResidualBlock, conv=conv, order="bn_conv", span=1, downsample=downsample, activation=nn.PReLU)
-    channels = RESNET_CHANNELS if wide else (64, 64, 128, 256)
+    channels = RESIDUAL_CHANNELS if wide else (64, 64, 128, 256)
     return ctx.resnet(block, (4, 4, 4, 4), channels=channels, stem=stem, imagenet_stem="imagenet", activation=nn.PReLU)

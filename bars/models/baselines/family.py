@@ -10,14 +10,13 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import nn
 
+from bars.cost import RESIDUAL_CHANNELS, scaled_channels
 from bars.errors import ParamsError
 from bars.models.blocks import Activation, Baseline, GlobalPool, StemKind, make_stem, no_activation, stack
 from bars.params import BinarizeParams, Slot
 
 Block = Callable[[int, int, int], nn.Module]  # c_in, c_out, stride
 Builder = Callable[..., nn.Module]
-
-RESNET_CHANNELS = (64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Context:
 
     def channels(self, count: int, multiple: int = 4) -> int:
         """``count`` times the width, rounded to a multiple that every quantizer accepts; exact at width 1."""
-        return count if self.width == 1.0 else max(multiple, round(count * self.width / multiple) * multiple)
+        return scaled_channels(count, self.width, multiple)
 
     def stem(
         self, kind: StemKind | None, imagenet: StemKind, channels: int, activation: Activation = no_activation
@@ -47,7 +46,7 @@ class Context:
         stem: StemKind | None,
         imagenet_stem: StemKind,
         activation: Activation = no_activation,
-        channels: Sequence[int] = RESNET_CHANNELS,
+        channels: Sequence[int] = RESIDUAL_CHANNELS,
         tail: Callable[[int], Sequence[nn.Module]] = lambda channels: (),
         head: Callable[[int, int], nn.Module] = nn.Linear,
     ) -> Baseline:

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import nn
 
 from bars.binarize.quantizers import ScaledSign, Scaling, SignActivation
+from bars.cost import RESIDUAL_BLOCKS
 from bars.models.baselines.family import Block, Context
 from bars.models.blocks import BarsBlock, ResidualBlock, StemKind, bars_template, binary, no_activation, relu, strided
 from bars.params import BinarizeParams
@@ -28,9 +29,9 @@ def resnet18_xnor(
     binarize = _binarize(ctx, weight_scale)
     if layout == "bars":
         block: Block = partial(BarsBlock, template=bars_template(binarize), downsample=downsample)
-        return ctx.resnet(block, (2, 2, 2, 2), stem=stem, imagenet_stem="imagenet", activation=relu)
+        return ctx.resnet(block, RESIDUAL_BLOCKS["resnet18-xnor"], stem=stem, imagenet_stem="imagenet", activation=relu)
     conv = binary(
-        lambda k: ScaledSign(binarize.weight_scale, binarize.weight_clip),
+        lambda k: ScaledSign(binarize.weight_scale, binarize.weight_clip, gradient=binarize.weight_gradient),
         lambda c: SignActivation(binarize.activation_clip),
     )
 
@@ -51,7 +52,7 @@ def resnet34_xnor(
 ) -> nn.Module:
     """ResNet-34 in the BARS authors' layout."""
     block = partial(BarsBlock, template=bars_template(_binarize(ctx, weight_scale)), downsample=downsample)
-    return ctx.resnet(block, (3, 4, 6, 3), stem=stem, imagenet_stem="imagenet", activation=relu)
+    return ctx.resnet(block, RESIDUAL_BLOCKS["resnet34-xnor"], stem=stem, imagenet_stem="imagenet", activation=relu)
 
 
 def _binarize(ctx: Context, weight_scale: Scaling | None) -> BinarizeParams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from bars.report.figures import style
 from bars.report.inputs import FULL
 from bars.report.results import Results
 from bars.space import SearchSpace
+from bars.strategy.capacity import Capacity
 from bars.strategy.schedules import ramp
 
 SAMPLING = {
@@ -65,7 +67,8 @@ def _settings(experiment: Experiment) -> Iterator[dict[str, Any]]:
         "search.warmup_epochs": search.warmup_epochs,
         "search.budget_biops": experiment.budget_biops,
         "search.capacity_exponent": search.capacity_exponent,
-        "search.capacity_exponent_under": search.capacity_exponent_under,
+        "search.capacity": search.capacity,
+        "search.capacity_rate": search.capacity_rate,
         "derive.method": derive.method,
         "derive.samples": derive.samples,
         "retrain.epochs": retrain.epochs,
@@ -84,7 +87,7 @@ def _schedules(experiment: Experiment) -> Iterator[dict[str, Any]]:
         value = ramp(search.entropy_weight, epoch, after)
         yield {"kind": "schedule", "key": "entropy_weight", "x": search.warmup_epochs + epoch + 1, "value": value}
     for ratio in RATIOS:
-        exponent = search.capacity_exponent if ratio >= 1 else search.capacity_exponent_under
+        exponent = Capacity(search).theta(math.log(ratio))
         yield {"kind": "schedule", "key": "capacity_factor", "x": ratio, "value": ratio**exponent}
 
 

@@ -1,0 +1,25 @@
+"""Whether a search worked: its weights moved, its expectation met the budget, its decisions were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bars.params import SearchParams
+
+Verdict = dict[str, Any]
+
+
+def judge(last: Mapping[str, float], status: str, params: SearchParams) -> Verdict:
+    """What the last epoch's row says by ``search.health``: the values that were judged, and ``failures`` in words."""
+    health = params.health
+    failures = ["the search diverged"] if status == "diverged" else []
+    if last:
+        if last["flips"] < health.flips:
+            failures.append(f"its weights stood still ({last['flips']:.1%} of the signs changed)")
+        if params.capacity != "none" and abs(last["budget_ratio"] - 1.0) > health.budget:
+            failures.append(f"its expectation missed the budget ({last['budget_ratio']:.0%} of it)")
+        if last["entropy"] > health.entropy:
+            failures.append(f"its decisions stayed open (entropy {last['entropy']:.2f} of 1)")
+    judged = {key: last[key] for key in ("flips", "budget_ratio", "entropy")} if last else {}
+    return {**judged, "failures": failures}
