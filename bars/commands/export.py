@@ -173,6 +173,17 @@ def compare(path: Path, model: nn.Module, part: Part) -> Agreement:
     return Agreement(total, same / total, largest)
 
 
+def _budget(experiment: Experiment, measured: dict[str, Any]) -> dict[str, Any] | None:
+    """The BiOps that were asked for, those reached, and whether they are within derive's tolerance."""
+    asked = experiment.budget_biops
+    if asked is None:
+        return None
+    reached = measured.get("biops")
+    tolerance = experiment.derive.budget_tolerance
+    missed = None if reached is None or tolerance is None else abs(reached / asked - 1.0) > tolerance
+    return {"biops": asked, "reached": reached, "tolerance": tolerance, "missed": missed}
+
+
 def _card(experiment: Experiment, results: Path, seed: int, part: Part, inputs: dict[str, str]) -> dict[str, Any]:
     """What a user of the network needs: its input, its classes, its cost and accuracy, where it comes from."""
     metrics_path = results / experiment.file("evaluate", "metrics.json", seed)
@@ -202,5 +213,6 @@ def _card(experiment: Experiment, results: Path, seed: int, part: Part, inputs: 
         },
         "output": {"name": "logits", "shape": ["n", part.num_classes], "meaning": "argmax is the index of the class"},
         "test": measured or None,
+        "budget": _budget(experiment, measured),
         "made_from": inputs,
     }

@@ -43,6 +43,10 @@ class Job:
     progress: EpochProgress
     processes: Processes = Processes()
 
+    def inputs(self, name: str) -> list[Path]:
+        """All input files of this name, in the order in which the grid declares them."""
+        return [self.results / path for path in self.run.inputs if path.endswith(f"/{name}")]
+
     def input(self, name: str) -> Path:
         """The input file of this name. Only what the grid declares as an input can be asked for."""
         for path in self.run.inputs:

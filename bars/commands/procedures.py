@@ -26,6 +26,7 @@ from bars.stages.derive import Draw, candidate_row, random_candidate
 from bars.stages.derive import derive as run_derive
 from bars.stages.evaluate import evaluate as run_evaluate
 from bars.stages.parallel import Parallel
+from bars.stages.ranking import rank
 from bars.stages.retrain import retrain as run_retrain
 from bars.stages.runtime import Runtime, seed_of
 from bars.stages.search import search as run_search
@@ -63,7 +64,12 @@ def search(job: Job) -> Write:
 
 def derive(job: Job) -> Write:
     """Derive: distribution and supernet (or a budget, or a given genotype) -> candidates and one genotype."""
-    sources = {"searched": _derive_searched, "random": _derive_random, "fixed": _derive_fixed}
+    sources = {
+        "searched": _derive_searched,
+        "random": _derive_random,
+        "ranked": _derive_ranked,
+        "fixed": _derive_fixed,
+    }
     genotype, rows = sources[job.experiment.kind](job)
     candidates = [rec.Candidate.model_validate(row) for row in rows]
 
@@ -95,6 +101,23 @@ def _derive_random(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
     view, split = job.view, _split(job)
     draw = random_candidate(view.space, view.derive, view.budget_biops, split.image_size, len(split.classes), job.seed)
     return draw.genotype, [_unscored(job, draw, split)]
+
+
+def _derive_ranked(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+    _announce(job)
+    view = job.view
+    states = [read_state(path, SUPERNET) for path in job.inputs("supernet.pt")]
+    ranked = rank(
+        view.space,
+        view.binarize,
+        view.derive,
+        view.runtime,
+        view.budget_biops,
+        _open(job, _split(job), "valid"),
+        dict(zip(view.rank_seeds, states, strict=True)),
+        job.seed,
+    )
+    return ranked.genotype, ranked.candidates
 
 
 def _derive_fixed(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
@@ -131,7 +154,7 @@ def evaluate(job: Job) -> Write:
     """Evaluate: the trained network on the test part, which no other stage opens -> metrics."""
     _announce(job)
     experiment, view, split = job.experiment, job.view, _split(job)
-    genotype = _genotype(job)
+    genotype, found = _genotype(job), _distribution(job)
     num_classes = len(split.classes)
     model = build_network(view, genotype, num_classes, split.image_size)
     checkpoint = job.input("checkpoint.pt")
@@ -155,7 +178,8 @@ def evaluate(job: Job) -> Write:
         equivalent_ops_32=cost.equivalent(32),
         fully_binarized=fully_binarized,
         float_parts=float_parts,
-        search_status=_search_status(job),
+        search_status=None if found is None else found.status,
+        search_failures=() if found is None else found.verdict.failures,
         genotype_sha256=None if genotype is None else genotype.sha256,
         split_sha256=sha256_file(job.input(paths.SPLIT)),
         checkpoint_sha256=sha256_file(checkpoint),
@@ -211,10 +235,9 @@ def _network(job: Job, num_classes: int, image_size: int) -> nn.Module:
     return build_network(job.view, _genotype(job), num_classes, image_size)
 
 
-def _search_status(job: Job) -> rec.Status | None:
-    if not job.experiment.searches():
-        return None
-    return rec.read_distribution(job.input("distribution.json")).status
+def _distribution(job: Job) -> rec.Distribution | None:
+    """The outcome of the search behind the network, if there is one."""
+    return rec.read_distribution(job.input("distribution.json")) if job.experiment.searches() else None
 
 
 def read_state(path: Path, expected: str) -> dict[str, torch.Tensor]:

@@ -12,13 +12,14 @@ from bars.pipeline import paths
 from bars.pipeline.paths import STAGES, Stage
 from bars.pipeline.problems import one_of
 
-Kind = Literal["searched", "widened", "random", "fixed", "baseline"]
+Kind = Literal["searched", "widened", "random", "ranked", "fixed", "baseline"]
 DATA_MODULES = ("bars.data",)  # the code of the data stage
 
 _STAGES_OF: dict[str, tuple[Stage, ...]] = {
     "searched": STAGES,
     "widened": ("retrain", "evaluate"),
     "random": ("derive", "retrain", "evaluate"),
+    "ranked": ("derive", "retrain", "evaluate"),
     "fixed": ("derive", "retrain", "evaluate"),
     "baseline": ("retrain", "evaluate"),
 }
@@ -93,6 +94,11 @@ class StageView:
         return self._get("budget_biops")  # type: ignore[no-any-return]
 
     @property
+    def rank_seeds(self) -> list[int]:
+        """Seeds of the supernets that score a ranked architecture, in the order of their files."""
+        return self._get("rank_seeds")  # type: ignore[no-any-return]
+
+    @property
     def genotype(self) -> dict[str, Any]:
         """A genotype given in params.yaml."""
         return self._get("genotype")  # type: ignore[no-any-return]
@@ -116,6 +122,7 @@ class Experiment:
     blocks: Mapping[str, models.Block] = field(repr=False)  # only those that apply; empty when it is not run
     search_from: str | None = None
     genotype_from: str | None = None
+    rank_with: str | None = None
     width_multiplier: float = 1.0
     genotype: dict[str, Any] | None = None
     own_recipe: bool = False  # trained with its authors' recipe
@@ -230,6 +237,9 @@ class Experiment:
         genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
         if stage == "search":
             return (search_split,)
+        if stage == "derive" and self.kind == "ranked":
+            source = self._sources[self.rank_with or ""]
+            return (search_split, *(source.file("search", "supernet.pt", s) for s in source.seeds))
         if stage == "derive" and self.kind == "searched":
             return (search_split, *found, self.file("search", "supernet.pt", seed))
         if stage == "derive":
@@ -243,6 +253,8 @@ class Experiment:
         self._check_stage(stage)
         if stage == "derive" and self.kind == "fixed":
             return ("bars.space.genotype",)
+        if stage == "derive" and self.kind == "ranked":
+            return ("bars.stages.derive", "bars.stages.ranking", "bars.data", "bars.models.network")
         network = "bars.models.baselines" if self.kind == "baseline" else "bars.models.network"
         trained = (network,) if stage in ("retrain", "evaluate") else ()
         return (f"bars.stages.{stage}", "bars.data", *trained)
@@ -269,7 +281,8 @@ class Experiment:
             return network | {"data": self.data, "genotype": self.genotype}
         if stage == "derive":
             values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
-            return values | {"budget_biops": self.budget_biops}
+            ranks = {"rank_seeds": list(self._sources[self.rank_with].seeds)} if self.rank_with else {}
+            return values | {"budget_biops": self.budget_biops} | ranks
         return network | self._pick("data", "binarize", stage, "runtime")
 
     def _pick(self, *names: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "searched": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
     "widened": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "random": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
+    "ranked": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
     "fixed": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "baseline": ("data", "model", "binarize", "retrain", "evaluate", "runtime"),
 }
@@ -38,6 +39,7 @@ _SOURCES: dict[str, Kind] = {
     "genotype": "fixed",
     "genotype_from": "widened",
     "search_from": "searched",
+    "rank_with": "ranked",
 }
 _PAPER_SCALE_RECIPE = frozenset({"epochs", "batch_size"})
 
@@ -210,6 +212,7 @@ class Grid:
             blocks=MappingProxyType(blocks),
             search_from=inherited.get("search_from"),
             genotype_from=inherited.get("genotype_from"),
+            rank_with=inherited.get("rank_with"),
             width_multiplier=float(inherited.get("width_multiplier", 1.0)),
             genotype=self._literal_genotype(name, inherited.get("genotype"), blocks),
             own_recipe=any(layer.where.endswith(".own_recipe") for layer in own),
@@ -261,7 +264,7 @@ class Grid:
 
     def _sources(self, name: str, own: Tree, asking: tuple[str, ...]) -> dict[str, Experiment]:
         sources = {}
-        for key in ("search_from", "genotype_from"):
+        for key in ("search_from", "genotype_from", "rank_with"):
             source = own.get(key)
             if source is None:
                 continue
@@ -444,17 +447,18 @@ class Grid:
 
     def _check_sources(self, experiment: Experiment) -> None:
         """What is taken over must fit: the same space and search, the same cells, the same seeds."""
-        for key, same in (("search_from", ("search_data", "space", "binarize", "search")), ("genotype_from", ())):
+        shared = ("search_data", "space", "binarize", "search")
+        for key, same in (("search_from", shared), ("genotype_from", ()), ("rank_with", shared)):
             source_name = getattr(experiment, key)
             if source_name is None:
                 continue
             source, where = experiment._sources[source_name], self._at(experiment.name, key)
-            needed = "search" if key == "search_from" else "derive"
+            needed = "derive" if key == "genotype_from" else "search"
             if needed not in source.stages:
                 raise GridError(
                     f"{source_name} has no {needed} stage to take over", where=where, got=f"a {source.kind} experiment"
                 )
-            if missing := sorted(set(experiment.seeds) - set(source.seeds)):
+            if key != "rank_with" and (missing := sorted(set(experiment.seeds) - set(source.seeds))):
                 raise GridError(
                     f"{source_name} is not run at every seed of {experiment.name}",
                     where=where,

@@ -76,7 +76,8 @@ class RetrainEpoch(Record):
 class Candidate(Record):
     """A row of derive/candidates.csv; loss and accuracy are empty where a candidate was not scored.
 
-    ``thrown_away``: draws before it that missed the budget.
+    ``thrown_away``: draws before it that missed the budget. Of a ranked architecture there is a row for each supernet
+    that scored it (``index`` is its seed), with two predictors that need no training.
     """
 
     index: Count
@@ -87,6 +88,8 @@ class Candidate(Record):
     flops: Count
     params: Count
     thrown_away: Count
+    gradient_norm: float | None = None
+    naswot: float | None = None
     chosen: bool
     argmax: bool
     genotype: dict[str, Any]
@@ -153,6 +156,7 @@ class Metrics(Record):
     fully_binarized: bool
     float_parts: str
     search_status: Status | None
+    search_failures: tuple[str, ...] = ()
     genotype_sha256: Sha256 | None
     split_sha256: Sha256
     checkpoint_sha256: Sha256

@@ -18,7 +18,7 @@ from bars import params as models
 from bars.pipeline.problems import NAME_PATTERN
 
 SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "params.schema.json"
-GROUPS = ("searched", "ablations", "widened", "baselines")
+GROUPS = ("searched", "ablations", "widened", "baselines", "ranking")
 SLOTS: tuple[str, ...] = get_args(models.Slot)
 BLOCKS: dict[str, type[models.Block]] = {
     "data": models.DataParams,
@@ -123,6 +123,7 @@ def file_model() -> type[BaseModel]:
             "base": _optional(Name, "experiment whose slot and settings it takes over"),
             "search_from": _optional(Name | None, "experiment whose search it derives from"),
             "genotype_from": _optional(Name | None, "experiment whose genotype of the same seed it trains"),
+            "rank_with": _optional(Name | None, "experiment whose supernets score architectures of its space"),
             "genotype": _optional(genotype | str | None, "a genotype, or the path of a genotype.json"),
             "width_multiplier": _optional(Annotated[float, Field(gt=0)], "factor of space.init_channels"),
             "model": _optional(partial(models.ModelParams), "a hand-made network instead of a searched one"),

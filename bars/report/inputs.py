@@ -13,9 +13,11 @@ ALPHAS, EPOCHS = "search/alphas.parquet", "search/epochs.csv"
 
 BARS = ("bars-a", "bars-b", "bars-c")
 FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-search", "failed-search-stabilised"
-RANDOM = "random-architecture"
-TABLES = ("table1", "table2", "claims", "audit")
-FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6")
+# What costs are given relative to: the network of the paper's own re-training that stands in every table.
+REFERENCE = "resnet18-xnor"
+RANDOM, RANKED = "random-architecture", "ranked"
+TABLES = ("table1", "table2", "claims", "audit", "ranking")
+FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "figS1", "figS3")
 
 
 def kinds(name: str) -> tuple[str, ...]:
@@ -81,10 +83,14 @@ def parameters(name: str, grid: Grid) -> dict[str, Any]:
 
 
 _BLOCKS = {
-    "table1": ("space",),
+    "table1": ("space", "search", "derive"),
     "fig2": ("space", "search_data", "search", "derive", "retrain"),
     "fig5": ("search", "search_data"),
     "fig6": ("search_data",),
+    "figS1": ("search",),
+    "ranking": ("derive",),
+    "figS3": ("derive",),
+    "table2": ("search", "derive"),
 }
 _Wanted = Iterator[tuple[str, tuple[str, ...]]]
 
@@ -114,7 +120,7 @@ def _scatter(grid: Grid) -> _Wanted:
 
 
 def _fig3(grid: Grid) -> _Wanted:
-    for name in (*BARS, *(experiment.name for experiment in _group(grid, "widened"))):
+    for name in (*BARS, *(experiment.name for experiment in _group(grid, "widened")), REFERENCE):
         yield name, (METRICS,)
 
 
@@ -143,6 +149,16 @@ def _claims(grid: Grid) -> _Wanted:
         yield name, (EPOCHS, CANDIDATES)
 
 
+def _searches(grid: Grid) -> _Wanted:
+    for experiment in grid:
+        if experiment.kind == "searched" and experiment.search_from is None:
+            yield experiment.name, (EPOCHS,)
+
+
+def _ranking(grid: Grid) -> _Wanted:
+    yield RANKED, (CANDIDATES, METRICS)
+
+
 def _none(grid: Grid) -> _Wanted:
     yield from ()
 
@@ -158,4 +174,7 @@ _WANTED = {
     "fig4": _scatter,
     "fig5": _fig5,
     "fig6": _fig6,
+    "figS1": _searches,
+    "figS3": _ranking,
+    "ranking": _ranking,
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from bars.errors import RecordError
 from bars.report import text
 from bars.report.paper import SLOT_TITLES
-from bars.report.results import Results, Runs
+from bars.report.results import Results, Runs, budget
 from bars.report.tabular import EMPTY, Column, Row, Value
 
 
@@ -43,6 +43,19 @@ def top1_columns(title: str, show: Callable[[Row], str] = top1) -> tuple[Column,
     )
 
 
+def _budget(row: Row) -> str:
+    asked, reached = number(row["budget_biops"]), number(row["budget_reached"])
+    if asked is None:
+        return EMPTY
+    share = "" if reached is None else f" ({reached:.0%})"
+    return text.operations(asked, None) + share + (" missed" if row["budget_missed_seeds"] else "")
+
+
+BUDGET = (
+    Column("budget_biops", "BiOps asked for (reached)", _budget),
+    Column("budget_reached"),
+    Column("budget_missed_seeds"),
+)
 PLACE = (
     Column("scale"),
     Column("data_set", "Data", align="l"),
@@ -71,10 +84,24 @@ def joined(*parts: str) -> str:
 
 
 def note(runs: Runs) -> str:
-    """What a reader of a row must know: seeds that are missing, another recipe, searches that diverged."""
+    """What a reader of a row must know: missing seeds, another recipe, a missed budget, searches that failed."""
     recipe = "trained with its authors' recipe" if runs.experiment is not None and runs.experiment.own_recipe else ""
-    diverged = tuple(seed for seed, metrics in runs.metrics.items() if metrics.search_status == "diverged")
-    return joined(runs.absence, recipe, f"search diverged ({text.seeds(diverged)})" if diverged else "")
+    return joined(runs.absence, recipe, _missed(runs), *_failed_searches(runs))
+
+
+def _missed(runs: Runs) -> str:
+    missed = str(budget(runs)["budget_missed_seeds"]).split()
+    return f"budget missed ({text.seeds(tuple(map(int, missed)))})" if missed else ""
+
+
+def _failed_searches(runs: Runs) -> list[str]:
+    """What the searches say of themselves, by search.health, each with the seeds that say it."""
+    said: dict[str, list[int]] = {}
+    for seed, metrics in runs.metrics.items():
+        failures = metrics.search_failures or (("diverged",) if metrics.search_status == "diverged" else ())
+        for failure in failures:
+            said.setdefault(failure.partition(" (")[0], []).append(seed)
+    return [f"search: {failure} ({text.seeds(tuple(seeds))})" for failure, seeds in said.items()]
 
 
 def same_architecture(runs: Runs, many: Sequence[Runs]) -> str:

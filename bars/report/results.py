@@ -187,12 +187,27 @@ def summary(runs: Runs) -> dict[str, Value]:
     row["top1_std_percent"] = sample_std(top1)
     row["seeds_done"], row["seeds_declared"] = len(runs.metrics), len(runs.declared)
     row["seeds_missing"] = " ".join(str(seed) for seed in runs.missing)
+    row.update(budget(runs))
     row["n_examples"] = next((m.n_examples for m in runs.metrics.values()), None)
     row["fully_binarized"] = all(m.fully_binarized for m in runs.metrics.values()) if runs.metrics else None
     row["float_parts"] = "; ".join(sorted({m.float_parts for m in runs.metrics.values() if m.float_parts}))
     row["split_sha256"] = runs.split
     row["metrics_files"] = " ".join(runs.files)
     return row
+
+
+def budget(runs: Runs) -> dict[str, Value]:
+    """The BiOps that were asked for, the mean reached as a share of them, and the seeds outside the tolerance."""
+    experiment = runs.experiment
+    asked = None if experiment is None or experiment.reason else experiment.budget_biops
+    if experiment is None or asked is None:
+        return {"budget_biops": None, "budget_reached": None, "budget_missed_seeds": ""}
+    tolerance = experiment.derive.budget_tolerance or experiment.search.health.budget
+    shares = {seed: biops / asked for seed, biops in runs.values("biops").items()}
+    held = experiment.search.capacity != "none"
+    missed = [str(seed) for seed, share in shares.items() if held and abs(share - 1.0) > tolerance]
+    reached = mean(list(shares.values())) if shares else None
+    return {"budget_biops": asked, "budget_reached": reached, "budget_missed_seeds": " ".join(missed)}
 
 
 def _centre(values: list[float]) -> tuple[float | int | None, float | None]:

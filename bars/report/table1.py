@@ -97,6 +97,7 @@ COLUMNS = (
     *measured.count("equivalent_ops_64", "Equiv. Ops, 1/64"),
     *measured.count("equivalent_ops_32", "1/32"),
     Column("space_size", "Space", _space),
+    *measured.BUDGET,
     *measured.PLACE,
     measured.NOTE,
 )

@@ -88,6 +88,7 @@ COLUMNS = (
     Column("float_parts"),
     Column("printed_top1_percent", "Acc. [%], paper", measured.printed("top1", "")),
     *measured.top1_columns("Acc. [%], ours"),
+    *measured.BUDGET,
     *measured.PLACE,
     measured.NOTE,
 )

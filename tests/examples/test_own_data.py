@@ -80,7 +80,7 @@ def card() -> dict[str, Any]:
 
 def test_the_example_is_about_fifteen_lines() -> None:
     lines = (ROOT / "examples/own-data.yaml").read_text().splitlines()
-    assert len([line for line in lines if line.strip() and not line.startswith("#")]) <= 15
+    assert len([line for line in lines if line.strip() and not line.startswith("#")]) <= 16
 
 
 def test_the_example_itself_is_valid() -> None:

@@ -50,10 +50,8 @@ def test_epochs_round_trip_bit_for_bit(tmp_path_factory: pytest.TempPathFactory,
     rows = [search_row(i + 1, value) for i, value in enumerate(values)]
     rec.write_search_epochs(path, rows)
     assert rec.read_search_epochs(path) == rows
-    trained = [
-        rec.RetrainEpoch(epoch=i, lr=v, train_loss=v, train_top1=0.5, flips=0.25, flip_rate=0.125)
-        for i, v in enumerate(values)
-    ]
+    shares = {"train_top1": 0.5, "flips": 0.25, "flip_rate": 0.125}
+    trained = [rec.RetrainEpoch(epoch=i, lr=v, train_loss=v, **shares) for i, v in enumerate(values)]
     rec.write_retrain_epochs(path, trained)
     assert rec.read_retrain_epochs(path) == trained
 

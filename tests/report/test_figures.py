@@ -134,19 +134,33 @@ def test_no_text_is_cut_off(whole: Any, name: str) -> None:
 def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any) -> None:
     figure, rows = drawn("fig1", whole)
     found = points(figure.axes[0])
+    unit = np.mean(list(whole.results.runs("resnet18-xnor").values("equivalent_ops_64").values()))
+    printed_unit = next(row for row in TABLE2 if row.experiment == "resnet18-xnor").equivalent(64)
     for row in TABLE2:
         if row.slot != "cifar10":
             continue
         runs = whole.results.runs(row.experiment)
-        x = np.mean(list(runs.values("equivalent_ops_64").values())) / 1e6
+        x = np.mean(list(runs.values("equivalent_ops_64").values())) / unit
         y = 100 * np.mean(list(runs.values("top1").values()))
         assert found[f"{row.label}, measured"] == (pytest.approx(x), pytest.approx(y))
-        assert found[f"{row.label}, printed"] == (pytest.approx(row.equivalent(64)), row.number("top1").value)
+        assert found[f"{row.label}, printed"] == (
+            pytest.approx(row.equivalent(64) / printed_unit),
+            row.number("top1").value,
+        )
     assert "ReActNet-18, measured" in found
     assert "ReActNet-18, printed" not in found
     assert len(rows) == 11 + 2 + 11
     assert figure.axes[0].get_xscale() == "log"
     assert "n = 3" in words(figure)
+
+
+def test_without_the_reference_costs_are_absolute_and_nothing_printed_is_drawn(tree: Any) -> None:
+    tree.top1("bars-b", [0.8, 0.82, 0.84])
+    for name, unit in (("fig1", "(millions)"), ("fig4", "(millions)")):
+        figure, _ = drawn(name, tree)
+        assert figure.axes[0].get_xlabel().endswith(unit)
+        assert not any(label.endswith("printed") for label in points(figure.axes[0]))
+        assert "without ResNet-18 (XNOR)" in words(figure)
 
 
 def test_fig1_tells_printed_from_measured_by_open_gray_markers(whole: Any) -> None:
@@ -182,16 +196,17 @@ def test_fig1_says_which_runs_are_missing(tree: Any) -> None:
 
 def test_fig4_has_three_panels_in_the_papers_units(whole: Any) -> None:
     figure, _ = drawn("fig4", whole)
-    assert [axes.get_xlabel() for axes in figure.axes] == [
-        "FLOPs (millions)",
-        "BiOps/64 (millions)",
-        "Parameters (millions)",
-    ]
-    runs = whole.results.runs("resnet18-xnor").metrics[0]
-    ours = [points(axes)["ResNet-18 (XNOR), measured"][0] for axes in figure.axes]
-    assert ours == [pytest.approx(runs.flops / 1e6), pytest.approx(runs.biops / 64e6), pytest.approx(runs.params / 1e6)]
-    printed = [points(axes)["ResNet-18 (XNOR), printed"][0] for axes in figure.axes]
-    assert printed == [16.0, pytest.approx(1094 / 64), pytest.approx(11.17)]
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert [label.split("\n")[0] for label in labels] == ["FLOPs", "BiOps", "Parameters"]
+    assert all("relative to ResNet-18 (XNOR)" in label for label in labels)
+    for source in ("measured", "printed"):
+        assert [points(axes)[f"ResNet-18 (XNOR), {source}"][0] for axes in figure.axes] == [1.0, 1.0, 1.0]
+    means = [np.mean(list(whole.results.runs("bars-b").values(key).values())) for key in ("flops", "biops", "params")]
+    units = whole.results.runs("resnet18-xnor").metrics[0]
+    ours = [points(axes)["BARS-B, measured"][0] for axes in figure.axes]
+    assert ours == pytest.approx([m / u for m, u in zip(means, (units.flops, units.biops, units.params), strict=True)])
+    printed = [points(axes)["BARS-B, printed"][0] for axes in figure.axes]
+    assert printed[1] == pytest.approx(2096 / 1094)
     assert "NiN (XNOR), printed" not in points(figure.axes[2])
     assert "No parameters are printed of WRN-40 (XNOR), NiN (XNOR)" in words(figure)
 
@@ -260,9 +275,10 @@ def test_fig3_has_both_fronts_their_runs_and_the_printed_one(whole: Any) -> None
     fronts = {bar.get_label(): bar[0] for bar in axes.containers}
     assert set(fronts) == {"searched under a budget", "compact network, widened uniformly"}
     searched = fronts["searched under a budget"]
+    unit = np.mean(list(whole.results.runs("resnet18-xnor").values("equivalent_ops_64").values()))
     expected = sorted(
         (
-            np.mean(list(runs.values("equivalent_ops_64").values())) / 1e6,
+            np.mean(list(runs.values("equivalent_ops_64").values())) / unit,
             100 * np.mean(list(runs.values("top1").values())),
         )
         for runs in (whole.results.runs(name) for name in ("bars-a", "bars-b", "bars-c"))
@@ -275,7 +291,7 @@ def test_fig3_has_both_fronts_their_runs_and_the_printed_one(whole: Any) -> None
     assert to_hex(printed.get_markerfacecolor()) == "#ffffff"
     text = words(figure)
     assert all(label in text for label in ("×1", "×1.25", "×1.5", "×2"))
-    assert sum(row["source"] == "run" for row in rows) == 7 * 3
+    assert sum(row["source"] == "run" for row in rows) == (7 + 1) * 3  # and the network that is the unit
 
 
 def test_fig3_marks_the_joint_front_in_its_csv(tree: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bars.errors import RecordError
 from bars.params import ClaimsParams
 from bars.report.failure import failure
 from bars.report.paper import TABLE1, TABLE2
+from bars.report.predictors import expected_best
 from bars.report.results import Results
 from bars.report.tables import make_table, write_table
 from bars.report.tabular import Table
@@ -23,6 +25,11 @@ BEYOND = ("random-architecture", "resnet18-react")
 
 def row_of(table: Table, experiment: str) -> Any:
     return next(row for row in table.rows if row["experiment"] == experiment)
+
+
+def note(row: Any) -> str:
+    """What a row says, but for its budget: the tree's operations are made up."""
+    return "; ".join(part for part in row["note"].split("; ") if part and not part.startswith("budget missed"))
 
 
 def made(name: str, tree: Any, scale: str | None = None) -> Table:
@@ -49,8 +56,55 @@ def test_table2_puts_ours_beside_the_printed_values(tree: Any) -> None:
     assert row["biops"] == pytest.approx(25600 / 3)
     assert row["equivalent_ops_64"] == pytest.approx(200 + 25600 / 3 / 64)
     assert row["equivalent_ops_32"] == pytest.approx(200 + 25600 / 3 / 32)
-    assert (row["seeds_done"], row["seeds_declared"], row["note"]) == (3, 3, "")
+    assert (row["seeds_done"], row["seeds_declared"], note(row)) == (3, 3, "")
     assert (row["scale"], row["data_set"], row["fully_binarized"]) == ("tiny", "digits", True)
+
+
+def test_a_missed_budget_is_said_and_one_just_met_is_not(tree: Any) -> None:
+    asked = tree.results.experiment("bars-b").budget_biops
+    for seed, share in enumerate((0.91, 1.09, 1.12)):
+        tree.metrics("bars-b", seed, top1=0.9, counts=(200, round(share * asked), 50))
+    for name in ("table1", "table2"):
+        table = made(name, tree)
+        row = row_of(table, "bars-b")
+        assert row["budget_biops"] == asked
+        assert row["budget_reached"] == pytest.approx((0.91 + 1.09 + 1.12) / 3, abs=1e-3)
+        assert (row["budget_missed_seeds"], row["note"]) == ("2", "budget missed (seed 2)")
+        assert "(104%) missed" in table.markdown()
+    assert row_of(made("table2", tree), "nin-xnor")["budget_biops"] is None
+
+
+def test_a_failed_search_is_said_with_the_seeds_that_say_it(tree: Any) -> None:
+    asked = tree.results.experiment("bars-b").budget_biops
+    still = "its weights stood still (0.1% of the signs changed)"
+    for seed, failures in enumerate([(still,), (), (still, "its decisions stayed open (entropy 0.95 of 1)")]):
+        tree.metrics("bars-b", seed, top1=0.9, counts=(200, asked, 50), search_failures=failures)
+    said = "search: its weights stood still (seeds 0, 2); search: its decisions stayed open (seed 2)"
+    for name in ("table1", "table2"):
+        assert row_of(made(name, tree), "bars-b")["note"] == said
+
+
+def test_the_ranking_is_that_of_the_planted_predictors(whole: Any) -> None:
+    table = made("ranking", whole)
+    rows = {row["predictor"]: row for row in table.rows}
+    assert rows["supernet, mean over its seeds"]["tau"] == pytest.approx(1 - 2 / 10)  # one of ten pairs is wrong
+    assert rows["parameters"]["tau"] == -1.0
+    assert rows["supernet, seed 1"]["rho"] == pytest.approx(1 - 6 * 2 / (5 * 24))
+    assert rows["parameters"]["tau_high"] == -1.0
+    assert rows["supernet, seed 1"]["tau_low"] < 0.8 <= rows["supernet, seed 1"]["tau_high"]
+    # k = 8 of 5 architectures: all of them, so the predictor's favourite is taken
+    assert rows["supernet, seed 1"]["best_of_k_percent"] == pytest.approx(94.0)
+    assert rows["parameters"]["best_of_k_percent"] == pytest.approx(90.0)
+    assert rows["parameters"]["gain_percent"] == pytest.approx(-2.0)
+    assert "NASWOT" not in rows  # it is not there for every architecture
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_expected_best_is_the_mean_over_all_draws(k: int) -> None:
+    predicted, top1 = [0.3, 0.9, 0.1, 0.5], [0.7, 0.2, 0.9, 0.4]
+    draws = list(itertools.combinations(range(4), k))
+    wanted = sum(top1[max(draw, key=lambda i: predicted[i])] for draw in draws) / len(draws)
+    assert expected_best(predicted, top1, k) == pytest.approx(wanted)
 
 
 def test_incomplete_seeds_are_said(tree: Any) -> None:
@@ -59,7 +113,7 @@ def test_incomplete_seeds_are_said(tree: Any) -> None:
     table = made("table2", tree)
     row = row_of(table, "bars-b")
     assert (row["seeds_done"], row["seeds_declared"], row["seeds_missing"]) == (2, 3, "1")
-    assert row["note"] == "incomplete: no result of seed 1"
+    assert note(row) == "incomplete: no result of seed 1"
     line = next(line for line in table.markdown().splitlines() if "BARS-B" in line)
     assert "85.00 ± 7.07 | 2/3 |" in line
     assert row_of(table, "bars-a")["note"] == "no result yet (seeds 0, 1, 2)"
@@ -180,7 +234,7 @@ def test_some_failed_runs_do_not_make_a_failed_row(tree: Any) -> None:
     tree.top1("without-gumbel-softmax", [0.1, 0.8, 0.8])
     table = made("table1", tree)
     row = row_of(table, "without-gumbel-softmax")
-    assert (row["runs_failed"], row["note"]) == (1, "failed in 1 of 3: top-1 below 20%")
+    assert (row["runs_failed"], note(row)) == (1, "failed in 1 of 3: top-1 below 20%")
     line = next(line for line in table.markdown().splitlines() if "Without Gumbel" in line)
     assert "| Failed | 56.67 ± 40.41 |" in line
 
@@ -192,10 +246,10 @@ def test_rows_with_the_same_architectures_say_so(tree: Any, name: str) -> None:
         tree.metrics("bars-b", seed, genotype_sha256="ab" * 32)
         tree.metrics(other, seed, genotype_sha256="ab" * 32)
     table = made(name, tree)
-    assert row_of(table, other)["note"] == "the same architecture as bars-b"
-    assert row_of(table, "bars-b")["note"] == f"the same architecture as {other}"
+    assert note(row_of(table, other)) == "the same architecture as bars-b"
+    assert note(row_of(table, "bars-b")) == f"the same architecture as {other}"
     tree.metrics(other, 2, genotype_sha256="cd" * 32)
-    assert row_of(made(name, tree), "bars-b")["note"] == ""
+    assert note(row_of(made(name, tree), "bars-b")) == ""
 
 
 def test_failed_top1_is_where_a_run_counts_as_failed(tree: Any) -> None:

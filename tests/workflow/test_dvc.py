@@ -21,7 +21,9 @@ from tests.workflow.planning import ROOT, Job, copy_project, plan
 
 # Read where the rules are made, not by a job.
 PARSED = ("bars/params.py", "Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
-GROUPS = ("searched", "ablations", "widened", "baselines")
+# Stages that hold a group of runs, and the group; the table of the ranking has the group's own name.
+GROUPS = {"searched": "searched", "ablations": "ablations", "widened": "widened", "baselines": "baselines"}
+GROUPS["ranked"] = "ranking"
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +165,9 @@ def recorded(params: Params) -> dict[str, object]:
     """What Snakemake records of the parameters for the jobs of each DVC stage."""
     grid = Grid(params, "smoke")
     found: dict[str, object] = {"data": {name: grid.dataset_params(name) for name in grid.datasets}}
-    for group in GROUPS:
+    for name, group in GROUPS.items():
         own = [e for e in grid.runnable() if e.group == group]
-        found[group] = [(e.name, e.seeds, [e.stage_params(stage) for stage in e.stages]) for e in own]
+        found[name] = [(e.name, e.seeds, [e.stage_params(stage) for stage in e.stages]) for e in own]
     return found | {name: parameters(name, grid) for name in (*TABLES, *FIGURES)}
 
 

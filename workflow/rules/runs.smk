@@ -62,6 +62,7 @@ localrules:
     ablations,
     widened,
     baselines,
+    ranked,
 
 
 rule datasets:
@@ -87,3 +88,8 @@ rule widened:
 rule baselines:
     input:
         group_outputs("baselines"),
+
+
+rule ranked:
+    input:
+        group_outputs("ranking"),

@@ -19,8 +19,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     """One panel; the paper's values use the same sum, FLOPs + BiOps/64, of its printed columns."""
     figure = style.new(3.6)
     axes = figure.add_subplot()
-    scatter.draw(axes, rows, "equivalent_ops_64")
-    axes.set_xlabel("Equivalent operations, FLOPs + BiOps/64 (millions, 2 × MACs)")
+    scatter.draw(axes, rows, "equivalent_ops_64", "Equivalent operations, FLOPs + BiOps/64,")
     axes.set_ylabel("Top-1 accuracy on test (%)")
     axes.set_title("Accuracy against cost")
     axes.legend(

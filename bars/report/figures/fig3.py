@@ -10,18 +10,20 @@ from matplotlib.figure import Figure
 
 from bars.pipeline.experiments import Experiment
 from bars.report import measured
-from bars.report.figures import style
-from bars.report.inputs import BARS
+from bars.report.figures import scatter, style
+from bars.report.inputs import BARS, REFERENCE
 from bars.report.paper import row2
 from bars.report.results import Results, Runs, check_one_split
 from bars.report.stats import mean, sample_std
 
 SEARCHED, WIDENED = "searched under a budget", "compact network, widened uniformly"
+UNIT = "unit of cost"  # not drawn
+COST = "equivalent_ops_64"
 
 
 def _many(results: Results) -> list[Runs]:
     widened = [experiment for experiment in results.grid if experiment.group == "widened"]
-    names = [*BARS, *(e.name for e in sorted(widened, key=lambda e: e.width_multiplier))]
+    names = [REFERENCE, *BARS, *(e.name for e in sorted(widened, key=lambda e: e.width_multiplier))]
     return [results.runs(name) for name in names]
 
 
@@ -31,29 +33,34 @@ def _factor(results: Results, experiment: Experiment) -> float:
     return experiment.width_multiplier / source.width_multiplier if source else 1.0
 
 
+def _times(results: Results, experiment: Experiment) -> str:
+    return f"×{_factor(results, experiment):g}"
+
+
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per run, one per mean over seeds, one per printed value."""
     many = _many(results)
     measured.refuse_empty(results, many, "fig3")
     check_one_split(many)
     rows = [row for runs in many if runs.metrics for row in _rows(results, runs)]
-    for name in BARS:
+    for name in (*BARS, REFERENCE):
         printed = row2(name)
         equivalent = printed.equivalent(64)
         assert equivalent is not None
         rows.append(
             {
                 "source": "printed",
-                "series": SEARCHED,
+                "series": SEARCHED if name in BARS else UNIT,
                 "experiment": name,
-                "point": name[-1].upper(),
+                "point": name[-1].upper() if name in BARS else "",
                 "equivalent_ops_64": equivalent * 1e6,
                 "top1_percent": printed.number("top1").value,
                 "scale": "the paper's",
                 "data_set": "CIFAR-10",
             }
         )
-    means = [row for row in rows if row["source"] == "mean"]
+    scatter.relate(rows, (COST,), source_of="mean")
+    means = [row for row in rows if row["source"] == "mean" and row["series"] != UNIT]
     for row in means:
         row["on_joint_front"] = not any(_dominates(other, row) for other in means)
     return rows
@@ -63,9 +70,13 @@ def _rows(results: Results, runs: Runs) -> list[dict[str, Any]]:
     assert runs.experiment is not None
     searched = runs.name in BARS
     about = {
-        "series": SEARCHED if searched else WIDENED,
+        "series": SEARCHED if searched else UNIT if runs.name == REFERENCE else WIDENED,
         "experiment": runs.name,
-        "point": runs.name[-1].upper() if searched else f"×{_factor(results, runs.experiment):g}",
+        "point": runs.name[-1].upper()
+        if searched
+        else ""
+        if runs.name == REFERENCE
+        else _times(results, runs.experiment),
         "scale": runs.scale,
         "data_set": runs.dataset,
     }
@@ -99,12 +110,15 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     """Both fronts in one panel, so that they can be compared at equal cost."""
     figure = style.new(3.6)
     axes = figure.add_subplot()
+    across = scatter.axis(rows, COST, "Equivalent operations, FLOPs + BiOps/64,")
+    drawn = [row for row in rows if row["series"] != UNIT and (across.column != COST or row["source"] != "printed")]
+    rows = [_placed(row, across) for row in drawn]
     _draw_printed(axes, rows)
     for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
         _draw_series(axes, [row for row in rows if row["series"] == series], series, marker, colour)
     axes.margins(x=0.07, y=0.14)
     style.log_axis(axes)
-    axes.set_xlabel("Equivalent operations, FLOPs + BiOps/64 (millions, 2 × MACs)")
+    axes.set_xlabel(across.label)
     axes.set_ylabel("Top-1 accuracy on test (%)")
     _label(axes, rows)
     style.legend_on_top(axes, "Searching for capacity against widening uniformly", 3)
@@ -119,10 +133,16 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     return figure
 
 
+def _placed(row: dict[str, Any], across: scatter.Axis) -> dict[str, Any]:
+    """The row with its place on the horizontal axis."""
+    spread = row.get(f"{across.column}_std") or 0.0
+    return {**row, "x": row[across.column] / across.divisor, "x_std": spread / across.divisor}
+
+
 def _draw_printed(axes: Axes, rows: style.Rows) -> None:
     printed = [row for row in rows if row["source"] == "printed"]
     axes.plot(
-        [row["equivalent_ops_64"] / 1e6 for row in printed],
+        [row["x"] for row in printed],
         [row["top1_percent"] for row in printed],
         marker="o",
         linestyle=(0, (4, 2)),
@@ -137,11 +157,11 @@ def _draw_printed(axes: Axes, rows: style.Rows) -> None:
 
 def _draw_series(axes: Axes, rows: style.Rows, series: str, marker: str, colour: str) -> None:
     runs = [row for row in rows if row["source"] == "run"]
-    means = sorted((row for row in rows if row["source"] == "mean"), key=lambda row: float(row["equivalent_ops_64"]))
+    means = sorted((row for row in rows if row["source"] == "mean"), key=lambda row: float(row["x"]))
     if not means:
         return
     axes.scatter(
-        [row["equivalent_ops_64"] / 1e6 for row in runs],
+        [row["x"] for row in runs],
         [row["top1_percent"] for row in runs],
         s=9,
         color=colour,
@@ -149,11 +169,11 @@ def _draw_series(axes: Axes, rows: style.Rows, series: str, marker: str, colour:
         linewidths=0,
         zorder=3,
     )
-    x, y = [row["equivalent_ops_64"] / 1e6 for row in means], [row["top1_percent"] for row in means]
+    x, y = [row["x"] for row in means], [row["top1_percent"] for row in means]
     axes.errorbar(
         x,
         y,
-        xerr=[(row["equivalent_ops_64_std"] or 0.0) / 1e6 for row in means],
+        xerr=[row["x_std"] for row in means],
         yerr=[row["top1_percent_std"] or 0.0 for row in means],
         fmt=f"{marker}-",
         linewidth=1.3,
@@ -176,14 +196,14 @@ def _label(axes: Axes, rows: style.Rows) -> None:
         ("mean", WIDENED, (6, -6), style.colour(3)),
     ):
         own = [row for row in rows if row["source"] == source and row["series"] == series]
-        labels = [(row["equivalent_ops_64"] / 1e6, row["top1_percent"], row["point"]) for row in own]
+        labels = [(row["x"], row["top1_percent"], row["point"]) for row in own]
         weight = "normal" if source == "printed" else "bold"
         style.label_points(axes, labels, offset, color=colour, fontweight=weight, zorder=6)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for series, colour in ((SEARCHED, style.colour(0)), (WIDENED, style.colour(3))):
         steps = _staircase([row for row in rows if row["source"] == "mean" and row["series"] == series])
         if steps:
-            x, y = [cost / 1e6 for cost, _ in steps] + [right], [value for _, value in steps] + [steps[-1][1]]
+            x, y = [cost for cost, _ in steps] + [right], [value for _, value in steps] + [steps[-1][1]]
             axes.fill_between(x, y, bottom, step="post", color=colour, alpha=0.07, linewidth=0, zorder=0)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
@@ -192,8 +212,8 @@ def _label(axes: Axes, rows: style.Rows) -> None:
 def _staircase(means: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
     """The best accuracy reached up to each cost."""
     steps, best = [], float("-inf")
-    for row in sorted(means, key=lambda row: float(row["equivalent_ops_64"])):
+    for row in sorted(means, key=lambda row: float(row["x"])):
         if row["top1_percent"] > best:
             best = float(row["top1_percent"])
-            steps.append((float(row["equivalent_ops_64"]), best))
+            steps.append((float(row["x"]), best))
     return steps

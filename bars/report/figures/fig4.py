@@ -9,15 +9,11 @@ from matplotlib.figure import Figure
 from bars.report.figures import scatter, style
 from bars.report.results import Results
 
-PANELS = (
-    ("flops", 1e6, "FLOPs (millions)"),
-    ("biops", 64e6, "BiOps/64 (millions)"),
-    ("params", 1e6, "Parameters (millions)"),
-)
+PANELS = (("flops", "FLOPs"), ("biops", "BiOps"), ("params", "Parameters"))
 
 
 def data(results: Results) -> list[dict[str, Any]]:
-    """One row per point; BiOps are as counted, the figure divides them by 64 as the paper does."""
+    """One row per point; counts as they are, and relative to ResNet-18 (XNOR)."""
     return scatter.data(results, "fig4")
 
 
@@ -26,9 +22,8 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     figure = style.new(4.3)
     upper, lower = style.rows(figure, [2.9, 1.0])
     panels = upper.subplots(1, 3, sharey=True)
-    for axes, (key, divisor, label) in zip(panels, PANELS, strict=True):
-        scatter.draw(axes, rows, key, divisor)
-        axes.set_xlabel(label)
+    for axes, (key, name) in zip(panels, PANELS, strict=True):
+        scatter.draw(axes, rows, key, name)
     panels[0].set_ylabel("Top-1 accuracy on test (%)")
     panels[0].set_title("Accuracy against each cost")
     lower.legend(handles=scatter.handles(rows), loc="center", ncols=4, fontsize="small")

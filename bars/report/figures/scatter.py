@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from bars.report import measured
 from bars.report.figures import style
-from bars.report.inputs import BARS
+from bars.report.inputs import BARS, REFERENCE
 from bars.report.paper import TABLE2, Row2
 from bars.report.results import Results, Runs, check_one_split, summary
 
@@ -34,7 +35,45 @@ def data(results: Results, name: str) -> list[dict[str, Any]]:
     measured.refuse_empty(results, many, name)
     check_one_split(many)
     rows = [_measured(results, runs) for runs in many if runs.metrics]
-    return rows + [_printed(row) for row in TABLE2 if row.slot == SLOT]
+    return relate(rows + [_printed(row) for row in TABLE2 if row.slot == SLOT])
+
+
+def relate(
+    rows: list[dict[str, Any]], costs: Sequence[str] = COSTS, source_of: str = "measured"
+) -> list[dict[str, Any]]:
+    """The rows with every cost also relative to ResNet-18 (XNOR): ours to ours, printed to printed."""
+    for printed in (True, False):
+        own = [row for row in rows if (row["source"] == "printed") == printed]
+        wanted = "printed" if printed else source_of
+        base = next((row for row in own if row["experiment"] == REFERENCE and row["source"] == wanted), None)
+        for row in own:
+            for key in costs:
+                for column in (key, f"{key}_std"):
+                    value, unit = row.get(column), None if base is None else base.get(key)
+                    row[f"relative_{column}"] = value / unit if value is not None and unit else None
+    return rows
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The horizontal axis: a column, what it is divided by, and its label."""
+
+    column: str
+    divisor: float
+    label: str
+
+
+def axis(rows: Sequence[dict[str, Any]], key: str, name: str) -> Axis:
+    """Relative to ResNet-18 (XNOR) where that was run, so that ours and the paper's lie together; else in millions."""
+    if any(row["source"] != "printed" and row.get(f"relative_{key}") is not None for row in rows):
+        return Axis(f"relative_{key}", 1.0, f"{name}\nrelative to ResNet-18 (XNOR)")
+    return Axis(key, 1e6, f"{name} (millions)")
+
+
+def comparable(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without a common unit the printed points do not belong beside ours."""
+    common = any(row["source"] != "printed" and row.get("relative_biops") is not None for row in rows)
+    return [row for row in rows if common or row["source"] != "printed"]
 
 
 def _measured(results: Results, runs: Runs) -> dict[str, Any]:
@@ -80,9 +119,10 @@ def markers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     return looks
 
 
-def draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, divisor: float = 1e6) -> None:
-    """Accuracy against one cost, in millions: ours filled with bars over seeds, the paper's open and gray."""
-    looks = markers(rows)
+def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str) -> None:
+    """Accuracy against one cost: ours filled with bars over seeds, the paper's open and gray."""
+    looks, across = markers(rows), axis(rows, cost, name)
+    key, divisor, rows = across.column, across.divisor, comparable(rows)
     for source in ("printed", "measured"):
         there = [row for row in rows if row["source"] == source and row.get(key) is not None]
         line = sorted((row for row in there if row["series"] == "BARS"), key=lambda row: str(row["experiment"]))
@@ -117,13 +157,14 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, divisor: float = 
         style.label_points(
             axes,
             [(row[key] / divisor, row["top1_percent"], row["experiment"][-1].upper()) for row in line],
-            (5, -3) if ours else (-4, 3),
+            (6, -6) if ours else (-6, 6),
             fontweight="bold" if ours else "normal",
             color=style.colour(0) if ours else style.GRAY,
             zorder=5,
         )
     axes.margins(x=0.08, y=0.12)
     style.log_axis(axes)
+    axes.set_xlabel(across.label)
 
 
 def _spread(value: float | None, divisor: float) -> float | None:
@@ -161,11 +202,17 @@ def _handle(label: str, marker: str, colour: str | None, line: Any = "none") -> 
     )
 
 
+def _printed_note(rows: Sequence[dict[str, Any]]) -> str:
+    if len(comparable(rows)) < len(rows):
+        return "The printed values are not drawn: without ResNet-18 (XNOR) there is no unit in common."
+    return "Gray and open: as printed, on CIFAR-10, relative to the printed ResNet-18 (XNOR)."
+
+
 def footnotes(results: Results, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Scale, data set, seeds, conventions and what is missing."""
     many = many_runs(results)
     counts = [row["n"] for row in rows if row["source"] == "measured"]
     return [
-        f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} Gray and open: as printed, on CIFAR-10.",
+        f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} {_printed_note(rows)}",
         style.absences(many),
     ]

@@ -1,0 +1,121 @@
+"""How well the supernet's score, and simpler predictors, rank architectures: rank correlations with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bars.errors import RecordError
+from bars.pipeline.records import Candidate
+from bars.report.inputs import RANKED
+from bars.report.results import Results
+
+RESAMPLES = 1000
+SUPERNETS = "supernet, mean over its seeds"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One architecture of the ranking: its accuracy after retraining, and what each predictor says of it."""
+
+    seed: int
+    top1: float
+    predictions: Mapping[str, float]  # larger is better
+
+
+def ranked(results: Results) -> list[Ranked]:
+    """The architectures that were retrained, by seed. Raises RecordError where there are fewer than three."""
+    runs, candidates = results.runs(RANKED), results.candidates(RANKED)
+    found = [
+        Ranked(seed, metrics.top1, _predictions(candidates[seed]))
+        for seed, metrics in sorted(runs.metrics.items())
+        if seed in candidates
+    ]
+    if len(found) < 3:
+        raise RecordError(
+            "nothing to put into the ranking: too few architectures",
+            where=str(results.folder / results.scale),
+            got=f"{len(found)}: {runs.absence or 'all that the grid declares'}",
+            allowed="at least 3",
+            do="run them first: snakemake --cores 2 results/ranking.csv",
+        )
+    return found
+
+
+def _predictions(rows: Sequence[Candidate]) -> dict[str, float]:
+    losses = {row.index: row.valid_loss for row in rows if row.valid_loss is not None}
+    first = rows[0]
+    found = {f"supernet, seed {seed}": -loss for seed, loss in losses.items()} if len(losses) > 1 else {}
+    found[SUPERNETS if len(losses) > 1 else "supernet"] = -math.fsum(losses.values()) / len(losses)
+    found |= {"BiOps": float(first.biops), "parameters": float(first.params)}
+    for name, value in (("gradient norm", first.gradient_norm), ("NASWOT", first.naswot)):
+        if value is not None and math.isfinite(value):
+            found[name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A rank correlation with the percentile interval of a bootstrap over architectures."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Skill:
+    """What one predictor is worth: rank correlations, and the accuracy of the best of ``k`` draws by its word."""
+
+    predictor: str
+    n: int
+    tau: Correlation
+    rho: Correlation
+    k: int
+    best_of_k: float
+    one_draw: float
+
+
+def skills(architectures: Sequence[Ranked], k: int, confidence: float) -> list[Skill]:
+    """One row per predictor that speaks of every architecture; ``k`` is that of derive (at most all of them)."""
+    names = [n for n in architectures[0].predictions if all(n in a.predictions for a in architectures)]
+    top1 = [a.top1 for a in architectures]
+    found = []
+    for name in names:
+        predicted = [a.predictions[name] for a in architectures]
+        tau, rho = (_correlation(kind, predicted, top1, confidence) for kind in ("kendalltau", "spearmanr"))
+        best = expected_best(predicted, top1, min(k, len(top1)))
+        mean = math.fsum(top1) / len(top1)
+        found.append(Skill(name, len(top1), tau, rho, min(k, len(top1)), best, mean))
+    return found
+
+
+def expected_best(predicted: Sequence[float], top1: Sequence[float], k: int) -> float:
+    """Expected accuracy of that one of k architectures, drawn without repetition, of which the predictor says most.
+
+    The one that is ranked i-th (from 0) is it in C(n - 1 - i, k - 1) of C(n, k) draws.
+    """
+    order = sorted(range(len(top1)), key=lambda i: -predicted[i])
+    n = len(order)
+    return math.fsum(math.comb(n - 1 - i, k - 1) / math.comb(n, k) * top1[row] for i, row in enumerate(order))
+
+
+def _correlation(kind: str, predicted: Sequence[float], top1: Sequence[float], confidence: float) -> Correlation:
+    import numpy as np
+    from scipy import stats
+
+    statistic = getattr(stats, kind)
+    with np.errstate(invalid="ignore"):
+        value = float(statistic(predicted, top1).statistic)
+        interval = stats.bootstrap(
+            (np.array(predicted), np.array(top1)),
+            lambda a, b: float(np.nan_to_num(statistic(a, b).statistic)),
+            n_resamples=RESAMPLES,
+            confidence_level=confidence,
+            method="percentile",
+            paired=True,
+            vectorized=False,
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+    return Correlation(value, float(interval.low), float(interval.high))
