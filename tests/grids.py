@@ -66,6 +66,7 @@ TREE: dict[str, Any] = {
             "a-shared": {"base": "a", "space": {"cell_types": "shared"}, "extra": True},
             "a-random": {"base": "a", "derive": {"method": "random"}},
         },
+        "ranking": {"a-ranked": {"base": "a", "rank_with": "a", "seeds": [5]}},
         "widened": {"a-x2": {"base": "a", "genotype_from": "a", "width_multiplier": 1.4}},
         "baselines": {
             "r18": {

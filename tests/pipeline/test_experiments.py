@@ -72,6 +72,7 @@ def test_kinds_stages_and_files(make_grid: MakeGrid) -> None:
         "a-argmax": ("searched", ("derive", *tail)),
         "a-shared": ("searched", ("search", "derive", *tail)),
         "a-random": ("random", ("derive", *tail)),
+        "a-ranked": ("ranked", ("derive", *tail)),
         "a-x2": ("widened", tail),
         "r18": ("baseline", tail),
         "i18": ("baseline", tail),
@@ -89,6 +90,12 @@ def test_kinds_stages_and_files(make_grid: MakeGrid) -> None:
     assert grid["a-x2"].inputs("retrain", 3) == (split, f"{run}/derive/genotype.json")
     assert grid["a-x2"].inputs("evaluate", 3)[-1] == found
     assert grid["a-random"].inputs("derive", 0) == (split,)
+    supernets = [f"tiny/searched/a/seed-{seed}/search/supernet.pt" for seed in (0, 3)]
+    assert grid["a-ranked"].inputs("derive", 5) == (split, *supernets)
+    assert grid["a-ranked"].inputs("evaluate", 5) == (
+        split, "tiny/ranking/a-ranked/seed-5/retrain/checkpoint.pt", "tiny/ranking/a-ranked/seed-5/derive/genotype.json",
+    )  # fmt: skip
+    assert grid["a-ranked"].stage_params("derive")["rank_seeds"] == [0, 3]
     assert grid["r18"].inputs("retrain", 0) == (split,)
     assert grid["r18"].inputs("evaluate", 0) == (split, "tiny/baselines/r18/seed-0/retrain/checkpoint.pt")
     assert grid["b"].inputs("search", 0) == ("tiny/data/imagenet-search/split.json",)
