@@ -111,6 +111,7 @@ def file_model() -> type[BaseModel]:
         {
             "retrain": _optional(partial(models.RetrainParams), "its training"),
             "model": _optional(partial(models.ModelParams), "what its training asks of the network, as options"),
+            "binarize": _optional(partial(models.BinarizeParams), "and of its binarisation"),
         },
     )
     slot = _model("SlotLayer", "One slot of a scale.", {**blocks, "model_width": width})

@@ -69,7 +69,7 @@ def parameters(name: str, grid: Grid) -> dict[str, Any]:
     blocks = _BLOCKS.get(name, ())
     return {
         "scale": grid.scale,
-        "claims": settings.claims.model_dump(mode="json") if name in ("table1", "claims") else None,
+        "claims": settings.claims.model_dump(mode="json") if name in _JUDGED else None,
         "figures": settings.figures.model_dump(mode="json") if name in FIGURES else None,
         "experiments": {
             e.name: {
@@ -82,6 +82,7 @@ def parameters(name: str, grid: Grid) -> dict[str, Any]:
     }
 
 
+_JUDGED = ("table1", "claims", "fig6", "ranking", "figS3")  # they read report.claims
 _BLOCKS = {
     "table1": ("space", "search", "derive"),
     "fig2": ("space", "search_data", "search", "derive", "retrain"),
@@ -130,8 +131,8 @@ def _fig5(grid: Grid) -> _Wanted:
 
 
 def _fig6(grid: Grid) -> _Wanted:
-    for name in (FULL, FAILED):
-        yield name, (GENOTYPE,)
+    yield FULL, (GENOTYPE,)
+    yield FAILED, (GENOTYPE, METRICS)
 
 
 def _claims(grid: Grid) -> _Wanted:

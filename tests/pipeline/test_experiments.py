@@ -92,9 +92,9 @@ def test_kinds_stages_and_files(make_grid: MakeGrid) -> None:
     assert grid["a-random"].inputs("derive", 0) == (split,)
     supernets = [f"tiny/searched/a/seed-{seed}/search/supernet.pt" for seed in (0, 3)]
     assert grid["a-ranked"].inputs("derive", 5) == (split, *supernets)
-    assert grid["a-ranked"].inputs("evaluate", 5) == (
-        split, "tiny/ranking/a-ranked/seed-5/retrain/checkpoint.pt", "tiny/ranking/a-ranked/seed-5/derive/genotype.json",
-    )  # fmt: skip
+    own = "tiny/ranking/a-ranked/seed-5"
+    trained = (f"{own}/retrain/checkpoint.pt", f"{own}/derive/genotype.json")
+    assert grid["a-ranked"].inputs("evaluate", 5) == (split, *trained)
     assert grid["a-ranked"].stage_params("derive")["rank_seeds"] == [0, 3]
     assert grid["r18"].inputs("retrain", 0) == (split,)
     assert grid["r18"].inputs("evaluate", 0) == (split, "tiny/baselines/r18/seed-0/retrain/checkpoint.pt")
@@ -276,6 +276,10 @@ def test_own_recipes(make_grid: MakeGrid) -> None:
     assert (common.retrain.lr, common.own_recipe) == (0.001, False)
     assert (own.retrain.lr, own.retrain.epochs, own.retrain.batch_size, own.own_recipe) == (0.5, 2, 16, True)
     assert not make_grid({"recipe": "own"})["i18"].own_recipe
+    asked = {"model": {"options": {"downsample": "binary"}}, "binarize": {"weight_gradient": "unscaled"}}
+    for recipe, gradient, options in (("common", "exact", {}), ("own", "unscaled", {"downsample": "binary"})):
+        r18 = make_grid({"recipe": recipe, "experiments/baselines/r18/own_recipe": asked})["r18"]
+        assert (r18.binarize.weight_gradient, r18.model.options) == (gradient, options)
     paper = {"recipe": "own", "scale": "paper", "scales/paper": {**make_grid().params.tree["scales"]["cpu"]}}
     assert (make_grid(paper)["r18"].retrain.epochs, make_grid(paper)["r18"].retrain.batch_size) == (99, 7)
 

@@ -384,7 +384,7 @@ def test_fig6_shows_failed_cells_above_and_counts_over_seeds(whole: Any) -> None
     labels = [patch.get_label() for patch in upper.patches if isinstance(patch, FancyArrowPatch)]
     assert all(label.endswith(SHORTCUT) for label in labels)
     text = words(figure)
-    assert "Failed search (seed 0)" in text
+    assert "Unstabilised search (seed 0): failed in 3 of 3: over 90% of normal edges are shortcut or none" in text
     assert "BARS-B (seed 0)" in text
     counts = {
         (r["cell_type"], r["primitive"]): r["count"]
@@ -395,16 +395,24 @@ def test_fig6_shows_failed_cells_above_and_counts_over_seeds(whole: Any) -> None
         assert count == whole.results.genotypes("bars-b")[1].counts()[cell][primitive]
     bars = next(axes for axes in figure.axes if axes.get_title("left").startswith("Edges per cell"))
     labels = [label.get_text() for label in bars.get_yticklabels()]
-    assert labels[:3] == ["Failed normal", "Failed reduction", "BARS-B normal-1"]
+    assert labels[:3] == ["Unstabilised normal", "Unstabilised reduction", "BARS-B normal-1"]
     assert len(labels) == 6
     assert sum(patch.get_width() for patch in bars.patches) == pytest.approx(6 * 10)
+
+
+def test_fig6_says_failed_only_where_the_criterion_does(editable: Any) -> None:
+    for seed in (0, 1, 2):
+        editable.genotype("failed-search", seed, lambda cell, source, target: "binary_conv_3x3")
+    text = words(drawn("fig6", editable)[0])
+    assert "did not fail in any of 3" in text
+    assert "failed in" not in text
 
 
 def test_fig6_says_what_is_missing(editable: Any) -> None:
     shutil.rmtree(editable.folder / "tiny/ablations/failed-search")
     shutil.rmtree(editable.folder / "tiny/searched/bars-b/seed-0")
     text = words(drawn("fig6", editable)[0])
-    assert "Failed search: no genotype yet" in text
+    assert "Unstabilised search: no genotype yet" in text
     assert "BARS-B (seed 1)" in text
     assert "n = 2 of 3 seeds, seed 0 missing" in text
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from bars.params import BinarizeParams, DeriveParams, RuntimeParams
 from bars.space import Genotype
 from bars.stages.derive import Scorer
@@ -31,7 +29,7 @@ def test_there_is_a_row_for_each_supernet_with_the_score_of_derive() -> None:
         assert genotype == result.genotype
         assert abs(row["biops"] / BUDGET - 1) <= 0.1
     assert result.candidates[0]["valid_loss"] != result.candidates[1]["valid_loss"]
-    assert {row["gradient_norm"] for row in result.candidates} == {pytest.approx(result.candidates[0]["gradient_norm"])}
+    assert len({row["gradient_norm"] for row in result.candidates}) == 1
 
 
 def test_seeds_are_architectures_and_repeat() -> None:
