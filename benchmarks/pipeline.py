@@ -21,8 +21,8 @@ UNTIL_WORK = {
     "bars cost bars-b, whole": "from bars.cli import main; main(['cost', 'bars-b'])",
     "a table: until it reads results": "import bars.commands.artifact, bars.report.tables, bars.report.table2",
     "a figure: until it reads results": "import bars.commands.artifact, bars.report.figures.fig1",
-    "search, retrain: until they load data": "import bars.commands.procedures, bars.stages.search, bars.stages.retrain",
-    "evaluate: until it loads data": "import bars.commands.procedures, bars.stages.evaluate",
+    "search, retrain: until they load data": "import bars.stages.search, bars.stages.retrain",
+    "evaluate: until it loads data": "import bars.stages.evaluate",
 }
 TARGET_S = {
     "bars experiments, whole": 1.5,

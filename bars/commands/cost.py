@@ -49,9 +49,9 @@ def cost_of(experiment: Experiment, results: Path, seed: int) -> dict[str, Any]:
         "note": note,
     }
     if experiment.kind == "baseline":
-        from bars.commands.networks import network_cost  # imports torch
+        from bars.stages.networks import count  # imports torch
 
-        return answer | _counts(network_cost(experiment.view("evaluate"), None, classes, size))
+        return answer | _counts(count(experiment.network, experiment.view("evaluate"), None, classes, size))
     space = experiment.space
     bounds = {
         "budget_biops": experiment.budget_biops,

@@ -88,9 +88,9 @@ def _require_packages() -> None:
 
 def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, Part, dict[str, Any] | None]:
     """The trained network, the train images it is checked with, and its genotype."""
-    from bars.commands.networks import build_network
-    from bars.commands.procedures import CHECKPOINT, load_state, read_state
     from bars.data import open_part, read_split
+    from bars.stages.files import CHECKPOINT, load_state, read_state
+    from bars.stages.networks import build
 
     view = experiment.view("evaluate")
     split = read_split(results / paths.split_path(experiment.scale, experiment.dataset), view.data)
@@ -98,7 +98,7 @@ def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, 
     if experiment.kind != "baseline":
         path = results / experiment.file("derive", "genotype.json", seed)
         genotype = rec.read_genotype(path, SearchSpace.from_params(view.space))
-    model = build_network(view, genotype, len(split.classes), split.image_size)
+    model = build(experiment.network, view, genotype, len(split.classes), split.image_size)
     checkpoint = results / experiment.file("retrain", "checkpoint.pt", seed)
     load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
     part = open_part(view.data, split, "train")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bars.commands.job import Job, Processes, Write
 from bars.commands.progress import EpochProgress, duration
 from bars.errors import DeviceError
 from bars.pipeline import paths
@@ -20,6 +20,7 @@ from bars.pipeline.records import write_json
 
 if TYPE_CHECKING:
     from bars.params import DataParams
+    from bars.stages.job import Write
 
 CHECKPOINTS = Path(".bars/checkpoints")
 _SHARED_STAGES = ("search", "retrain")
@@ -27,6 +28,8 @@ _SHARED_STAGES = ("search", "retrain")
 
 def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: str, seed: int) -> int:
     """One stage of one experiment at one seed. Of several processes only the first one locks, logs and writes."""
+    from bars.stages.job import Job, Processes  # imports torch
+
     grid = Grid(load_params(params), scale)
     experiment = grid[name]
     inputs = experiment.inputs(stage, seed)
@@ -62,15 +65,30 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
         checkpoint = CHECKPOINTS / run.key / "state.pt"
         job = Job(experiment, stage, seed, experiment.view(stage), results, run, checkpoint, progress, processes)
 
-        from bars.commands.procedures import PROCEDURES, device_memory_mb, forget
-
-        write = PROCEDURES[stage](job)
-        run.peak_device_memory_mb = device_memory_mb()
+        write: Write = importlib.import_module(f"bars.stages.{stage}").run(job)
+        run.peak_device_memory_mb = _device_memory_mb()
         progress.close()
         if writes:
             _finish(run, results / directory, directory, write)
-            forget(checkpoint)
+            _forget(checkpoint)
     return 0
+
+
+def _device_memory_mb() -> float | None:
+    """Peak memory of this process on a CUDA device in MiB; None if it used none."""
+    import torch
+
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return round(peak / 2**20, 1) if peak else None
+
+
+def _forget(checkpoint: Path) -> None:
+    """Remove a checkpoint whose stage is done."""
+    from bars.stages.checkpoint import FileCheckpointer
+
+    FileCheckpointer(checkpoint).clear()
+    with contextlib.suppress(OSError):
+        checkpoint.parent.rmdir()
 
 
 def run_data(params: Path, scale: str | None, results: Path, name: str) -> int:

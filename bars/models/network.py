@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from bars.cost import cell_shapes, channels
+from bars.cost import Cost, cell_shapes, channels, genotype_cost
 from bars.models.cell import Cell
 from bars.models.ends import Head, Stem
 from bars.models.primitives import Template
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype
+
+if TYPE_CHECKING:
+    from bars.pipeline.experiments import StageView
+
+
+def of_view(view: StageView, genotype: Genotype, num_classes: int, image_size: int) -> Network:
+    """The derived network of a genotype, as a stage's parameters describe it."""
+    return Network(view.space, view.binarize, genotype, image_size, num_classes)
+
+
+def cost_of_view(view: StageView, genotype: Genotype, num_classes: int, image_size: int) -> Cost:
+    """Its exact cost, by arithmetic."""
+    return genotype_cost(view.space, genotype, image_size, num_classes)
 
 
 class Network(nn.Module):

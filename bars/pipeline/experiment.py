@@ -13,7 +13,7 @@ from bars.pipeline.paths import STAGES, Stage
 from bars.pipeline.problems import one_of
 
 Kind = Literal["searched", "widened", "random", "ranked", "fixed", "baseline"]
-DATA_MODULES = ("bars.data",)  # the code of the data stage
+DATA_MODULES = ("bars.data", "bars.pipeline.records")  # the code of the data stage, and what writes its file
 
 _STAGES_OF: dict[str, tuple[Stage, ...]] = {
     "searched": STAGES,
@@ -134,6 +134,11 @@ class Experiment:
         stages = _STAGES_OF[self.kind]
         return tuple(s for s in stages if s != "search") if self.search_from else stages
 
+    @property
+    def network(self) -> str:
+        """The module that builds and counts its network: a derived one or a hand-made one."""
+        return "bars.models.baselines" if self.kind == "baseline" else "bars.models.network"
+
     def has(self, block: str) -> bool:
         """Whether a block applies."""
         return block in self.blocks
@@ -251,12 +256,9 @@ class Experiment:
     def modules(self, stage: str) -> tuple[str, ...]:
         """Modules whose import closures are the stage's code; the stage reruns when one of those files changes."""
         self._check_stage(stage)
-        if stage == "derive" and self.kind == "fixed":
-            return ("bars.space.genotype",)
         if stage == "derive" and self.kind == "ranked":
             return ("bars.stages.derive", "bars.stages.ranking", "bars.data", "bars.models.network")
-        network = "bars.models.baselines" if self.kind == "baseline" else "bars.models.network"
-        trained = (network,) if stage in ("retrain", "evaluate") else ()
+        trained = (self.network,) if stage in ("retrain", "evaluate") else ()
         return (f"bars.stages.{stage}", "bars.data", *trained)
 
     # -------------------------------------------------------------------------------------------- parameters

@@ -2,23 +2,99 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from bars.cost import Cost, genotype_cost
-from bars.data import Part
+from bars.data import Part, Split
 from bars.errors import BudgetError
 from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, DeriveParams, RuntimeParams, SpaceParams
+from bars.pipeline import records as rec
 from bars.space import Genotype, SearchSpace, StageGenotype
+from bars.stages.files import SUPERNET, announce, open_for, read_state, split_of
+from bars.stages.job import Job, Write
 from bars.stages.runtime import Runtime, generator, seed_of
 from bars.strategy.distribution import Distribution
+
+RANKING = "bars.stages.ranking"  # named apart: only ranked architectures have it in their code
+
+
+def run(job: Job) -> Write:
+    """Derive: distribution and supernet (or a budget, or a given genotype) -> candidates and one genotype."""
+    sources = {
+        "searched": _derive_searched,
+        "random": _derive_random,
+        "ranked": _derive_ranked,
+        "fixed": _derive_fixed,
+    }
+    genotype, rows = sources[job.experiment.kind](job)
+    candidates = [rec.Candidate.model_validate(row) for row in rows]
+
+    def write(folder: Path) -> None:
+        rec.write_candidates(folder / "candidates.csv", candidates)
+        rec.write_json(folder / "genotype.json", genotype.to_json())
+
+    return write
+
+
+def _derive_searched(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+    announce(job)
+    view = job.view
+    result = derive(
+        view.space,
+        view.binarize,
+        view.derive,
+        view.runtime,
+        view.budget_biops,
+        open_for(job, split_of(job), "valid"),
+        rec.read_distribution(job.input("distribution.json")).model_dump(mode="json"),
+        read_state(job.input("supernet.pt"), SUPERNET),
+        job.seed,
+    )
+    return result.genotype, result.candidates
+
+
+def _derive_random(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+    view, split = job.view, split_of(job)
+    draw = random_candidate(view.space, view.derive, view.budget_biops, split.image_size, len(split.classes), job.seed)
+    return draw.genotype, [_unscored(job, draw, split)]
+
+
+def _derive_ranked(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+    announce(job)
+    view = job.view
+    states = [read_state(path, SUPERNET) for path in job.inputs("supernet.pt")]
+    ranked = importlib.import_module(RANKING).rank(
+        view.space,
+        view.binarize,
+        view.derive,
+        view.runtime,
+        view.budget_biops,
+        open_for(job, split_of(job), "valid"),
+        dict(zip(view.rank_seeds, states, strict=True)),
+        job.seed,
+    )
+    return ranked.genotype, ranked.candidates
+
+
+def _derive_fixed(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+    genotype = Genotype.from_json(job.view.genotype, SearchSpace.from_params(job.view.space))
+    return genotype, [_unscored(job, Draw(genotype, 0), split_of(job))]
+
+
+def _unscored(job: Job, draw: Draw, split: Split) -> dict[str, Any]:
+    """The only candidate of a derivation without a supernet to score it."""
+    cost = genotype_cost(job.view.space, draw.genotype, split.image_size, len(split.classes))
+    return candidate_row(0, draw, cost, None, chosen=True)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Test accuracy: the only stage that is handed the test split."""
+"""The stage ``evaluate``: test accuracy; the only stage that is handed the test split."""
 
 from __future__ import annotations
 
@@ -8,9 +8,62 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bars.binarize.layers import is_fully_binarized
 from bars.data import Part
 from bars.params import EvaluateParams, RuntimeParams
+from bars.pipeline import paths
+from bars.pipeline import records as rec
+from bars.pipeline.files import sha256_file
+from bars.stages.files import (
+    CHECKPOINT,
+    announce,
+    distribution_of,
+    genotype_of,
+    load_state,
+    open_for,
+    read_state,
+    split_of,
+)
+from bars.stages.job import Job, Write
+from bars.stages.networks import build, count
 from bars.stages.runtime import Runtime
+
+
+def run(job: Job) -> Write:
+    """Evaluate: the trained network on the test part, which no other stage opens -> metrics."""
+    announce(job)
+    experiment, view, split = job.experiment, job.view, split_of(job)
+    genotype, found = genotype_of(job), distribution_of(job)
+    num_classes = len(split.classes)
+    model = build(experiment.network, view, genotype, num_classes, split.image_size)
+    checkpoint = job.input("checkpoint.pt")
+    load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
+    result = evaluate(model, view.evaluate, view.runtime, open_for(job, split, "test"))
+    cost = count(experiment.network, view, genotype, num_classes, split.image_size)
+    fully_binarized, float_parts = is_fully_binarized(model)
+    metrics = rec.Metrics(
+        experiment=experiment.name,
+        group=experiment.group,
+        scale=experiment.scale,
+        slot=experiment.slot,
+        dataset=split.dataset,
+        seed=job.seed,
+        split="test",
+        n_examples=result.n_examples,
+        top1=result.top1,
+        loss=result.loss,
+        **cost._asdict(),
+        equivalent_ops_64=cost.equivalent(64),
+        equivalent_ops_32=cost.equivalent(32),
+        fully_binarized=fully_binarized,
+        float_parts=float_parts,
+        search_status=None if found is None else found.status,
+        search_failures=() if found is None else found.verdict.failures,
+        genotype_sha256=None if genotype is None else genotype.sha256,
+        split_sha256=sha256_file(job.input(paths.SPLIT)),
+        checkpoint_sha256=sha256_file(checkpoint),
+    )
+    return lambda folder: rec.write_record(folder / "metrics.json", metrics)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Training a network from scratch: derived networks and baselines alike (BARS Sec. 5.1)."""
+"""The stage ``retrain``: training a network from scratch: derived networks and baselines alike (BARS Sec. 5.1)."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,35 @@ from bars.errors import ParamsError
 from bars.models.cell import DropPath
 from bars.models.primitives import fuse
 from bars.params import RetrainParams, RuntimeParams
-from bars.stages.checkpoint import Checkpointer, restoring
+from bars.pipeline import records as rec
+from bars.stages.checkpoint import Checkpointer, FileCheckpointer, restoring, save_tensors
 from bars.stages.divergence import diverged, finite
+from bars.stages.files import CHECKPOINT, announce, genotype_of, open_for, split_of
+from bars.stages.job import Job, Write
+from bars.stages.networks import build
 from bars.stages.optimizers import SGD, Adam, Optimizer
 from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, seed_of
 from bars.strategy.schedules import cosine
+
+
+def run(job: Job) -> Write:
+    """Retrain: the network, from scratch, on train and valid together -> log and checkpoint."""
+    announce(job)
+    view, part = job.view, open_for(job, split_of(job), "train+valid")
+    torch.manual_seed(seed_of(job.seed, "network"))
+    model = build(job.experiment.network, view, genotype_of(job), part.num_classes, part.image_size)
+    checkpointer = FileCheckpointer(job.checkpoint)
+    with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
+        result = retrain(model, view.retrain, view.runtime, part, job.seed, checkpointer, job.progress, parallel)
+
+    def write(folder: Path) -> None:
+        epochs = [rec.RetrainEpoch.model_validate(row) for row in result.epochs]
+        rec.write_retrain_epochs(folder / "epochs.csv", epochs)
+        content = {"format": CHECKPOINT, "state": result.state, "num_classes": part.num_classes}
+        save_tensors(content, folder / "checkpoint.pt")
+
+    return write
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""The search: first-order bilevel optimisation of supernet weights and alphas (BARS Sec. 3.2, 4.2)."""
+"""The stage ``search``: first-order bilevel optimisation of supernet weights and alphas (BARS Sec. 3.2, 4.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,13 @@ from bars.errors import ParamsError
 from bars.models.primitives import fuse
 from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
+from bars.pipeline import records as rec
 from bars.space import SearchSpace
-from bars.stages.checkpoint import Checkpointer, restoring
+from bars.stages.alphas import alpha_rows
+from bars.stages.checkpoint import Checkpointer, FileCheckpointer, restoring, save_tensors
 from bars.stages.divergence import diverged, finite
+from bars.stages.files import SUPERNET, announce, open_for, split_of
+from bars.stages.job import Job, Write
 from bars.stages.optimizers import SGD, Adam, Optimizer
 from bars.stages.parallel import SINGLE, Parallel
 from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, frozen, generator, seed_of
@@ -30,6 +35,34 @@ from bars.strategy.objective import AlphaGradient, Objective
 from bars.strategy.schedules import cosine, ramp
 
 SampleStep = Callable[[Tensor, Tensor, Sample], tuple[Tensor, ...]]
+
+
+def run(job: Job) -> Write:
+    """Search: the split's train and valid halves -> logs, distribution, supernet."""
+    announce(job)
+    view, split = job.view, split_of(job)
+    with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
+        result = search(
+            view.space,
+            view.binarize,
+            view.search,
+            view.runtime,
+            open_for(job, split, "train"),
+            open_for(job, split, "valid"),
+            job.seed,
+            FileCheckpointer(job.checkpoint),
+            job.progress,
+            parallel,
+        )
+
+    def write(folder: Path) -> None:
+        epochs = [rec.search_epoch(row) for row in result.epochs]
+        rec.write_search_epochs(folder / "epochs.csv", epochs, view.space.primitives)
+        rec.write_alphas(folder / "alphas.parquet", (rec.AlphaRow(**row) for row in result.alphas))
+        rec.write_json(folder / "distribution.json", result.distribution, wide=True)
+        save_tensors({"format": SUPERNET, "state": result.state}, folder / "supernet.pt")
+
+    return write
 
 
 @dataclass(frozen=True)
@@ -146,7 +179,7 @@ class Search:
             progress.epoch("search", epoch + 1, self.params.epochs, row)
         return SearchResult(
             epochs=rows,
-            alphas=[row for i, logits in enumerate(history) for row in self._alpha_rows(i, logits)],
+            alphas=[row for i, logits in enumerate(history) for row in alpha_rows(self.space, i, logits)],
             distribution={**self.distribution.to_json(status, len(rows)), "verdict": self._verdict(rows, status)},
             state={k: v.detach().cpu().contiguous() for k, v in self.supernet.state_dict().items()},
         )
@@ -332,34 +365,6 @@ class Search:
 
     def _verdict(self, rows: list[dict[str, float]], status: str) -> Verdict:
         return judge(rows[-1] if rows else {}, status, self.params)
-
-    def _alpha_rows(self, epoch: int, logits: list[Tensor | None]) -> Iterator[dict[str, Any]]:
-        space = self.space
-        op, depth, width = logits
-        assert op is not None
-        decisions: list[tuple[str, str, int, int, tuple[Any, ...], Tensor]] = [
-            ("op", name, source, target, space.primitives, op[t, i])
-            for t, name in enumerate(space.all_types)
-            for i, (source, target) in enumerate(space.edges)
-        ]
-        for s in range(space.stages):
-            if depth is not None:
-                decisions.append(("depth", f"stage-{s + 1}", -1, -1, space.depths, depth[s]))
-            if width is not None:
-                decisions.append(("width", f"stage-{s + 1}", -1, -1, space.width_choices, width[s]))
-        for kind, group, source, target, choices, values in decisions:
-            probs = torch.softmax(values.double(), -1).tolist()
-            for choice, logit, prob in zip(choices, values.tolist(), probs, strict=True):
-                yield {
-                    "epoch": epoch,
-                    "kind": kind,
-                    "group": group,
-                    "source": source,
-                    "target": target,
-                    "choice": str(choice),
-                    "logit": logit,
-                    "prob": prob,
-                }
 
     def _logits(self) -> list[Tensor | None]:
         return [None if a is None else a.detach().clone() for a in self.distribution.alphas()]

@@ -14,7 +14,6 @@ import torch
 import yaml
 
 from bars.cli import main
-from bars.commands import procedures
 from bars.commands.progress import EpochProgress
 from bars.cost import genotype_cost
 from bars.pipeline import paths
@@ -24,6 +23,7 @@ from bars.pipeline.files import sha256_file
 from bars.pipeline.load import load_params
 from bars.pipeline.provenance import stale, verify_chain
 from bars.space import Genotype, SearchSpace
+from bars.stages import files
 from tests.grids import TREE, edited
 
 pytestmark = pytest.mark.xdist_group("chain")
@@ -200,13 +200,13 @@ def test_an_edited_input_is_refused(grid: Grid) -> None:
 
 def test_only_evaluate_opens_test_images(grid: Grid, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[str] = []
-    real = procedures.open_part
+    real = files.open_part
 
     def spy(params: Any, split: Any, part: Any) -> Any:
         opened.append(part)
         return real(params, split, part)
 
-    monkeypatch.setattr(procedures, "open_part", spy)
+    monkeypatch.setattr(files, "open_part", spy)
     parts = {"search": ["train", "valid"], "derive": ["valid"], "retrain": ["train+valid"], "evaluate": ["test"]}
     for name, expected in parts.items():
         opened.clear()

@@ -21,7 +21,7 @@ METRICS: dict[str, Any] = {
     "dataset": "digits", "seed": 0, "split": "test", "n_examples": 10, "top1": 0.7, "loss": 1.5, "flops": 64,
     "biops": 640, "params": 3, "equivalent_ops_64": 74.0, "equivalent_ops_32": 84.0, "fully_binarized": True,
     "float_parts": "", "search_status": "completed", "search_failures": [],
-    "search_failures": [], "genotype_sha256": SHA, "split_sha256": SHA,
+    "genotype_sha256": SHA, "split_sha256": SHA,
     "checkpoint_sha256": SHA,
 }  # fmt: skip
 SPACE = SearchSpace(2, 1, 2, (0.5, 1.0), ("binary_conv_3x3", "shortcut", "none"), "stage")

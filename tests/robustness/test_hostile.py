@@ -22,7 +22,6 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bars.commands.procedures import load_state, read_state
 from bars.data import make_split, read_split
 from bars.errors import BarsError, CheckpointError, DataError, GenotypeError, ParamsError, RecordError
 from bars.params import DataParams
@@ -33,6 +32,7 @@ from bars.pipeline.problems import NAME_PATTERN
 from bars.pipeline.provenance import verify_inputs
 from bars.space import Genotype, SearchSpace, StageGenotype
 from bars.stages.checkpoint import FileCheckpointer, load_tensors, restoring, save_tensors
+from bars.stages.files import load_state, read_state
 from bars.strategy.distribution import Distribution
 from tests.grids import TREE, edited
 

@@ -56,7 +56,9 @@ def run(folder: Path, *words: str, kill_after: float | None = None, at_checkpoin
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    context.set_forkserver_preload(["bars.cli", "bars.commands.run", "bars.commands.procedures", "pyarrow.parquet"])
+    context.set_forkserver_preload(
+        ["bars.cli", "bars.commands.run", "bars.stages.search", "bars.stages.retrain", "pyarrow.parquet"]
+    )
     folder = tmp_path_factory.mktemp("kill")
     (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, SLOWER), sort_keys=False))
     run(folder, "data", "cifar10")

@@ -9,14 +9,33 @@ from pathlib import Path
 
 import grimp
 import pytest
+import yaml
 
+from bars.cost import uniform_genotype
+from bars.pipeline.closure import closure as files_of
 from bars.pipeline.experiments import DATA_MODULES, Grid
-from bars.pipeline.load import load_params
+from bars.pipeline.load import Params, load_params
 from bars.report.inputs import FIGURES, TABLES
+from bars.space import SearchSpace
+from tests.grids import TREE, edited
 from tests.workflow.planning import ROOT, Job
 
-# The command line and what it reads and writes files with: no result depends on it but through the modules it calls.
-PLUMBING = ("bars.__main__", "bars.cli", "bars.commands", "bars.pipeline")
+# What a run imports beyond its declared code, and why an edit of it need not rerun the stage:
+EXEMPT = {
+    "bars.__main__": "starts the command line",
+    "bars.cli": "reads arguments; those that decide a result are recorded as parameters",
+    "bars.commands": "locks the folder, shows progress, writes provenance; the stage's own module does the work",
+    "bars.pipeline.experiment": "resolves parameters; what it resolves to is recorded, and a change of that reruns",
+    "bars.pipeline.experiments": "likewise",
+    "bars.pipeline.load": "likewise",
+    "bars.pipeline.schema": "likewise",
+    "bars.pipeline.closure": "says what the code is",
+    "bars.pipeline.paths": "names folders and files, which are targets of the workflow",
+    "bars.pipeline.problems": "words of messages",
+    "bars.pipeline.provenance": "writes provenance.json, which no later stage computes with",
+}
+# The grid resolves budgets with it before any command runs: the resolved budget is recorded.
+BUDGETS = ("bars.cost", "bars.space", "bars.params", "bars.errors", "bars.report.inputs", "bars.report.paper")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +104,85 @@ def test_a_command_imports_nothing_beyond_its_inputs(
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    imported = {name for name in json.loads(done.stdout.splitlines()[-1]) if not name.startswith(PLUMBING)}
     listed = code(next(job for job in everything if job.rule == rule))
-    # the grid counts operations to resolve budgets, whatever the command
-    assert imported - listed <= closure(graph, "bars.cost", "bars.report.inputs")
+    assert undeclared(json.loads(done.stdout.splitlines()[-1]), listed) <= closure(graph, *BUDGETS)
+
+
+def undeclared(imported: list[str], listed: set[str]) -> set[str]:
+    """Modules that a process imported and that are neither its declared code nor exempt."""
+    exempt = {name for name in imported if any(name == e or name.startswith(f"{e}.") for e in EXEMPT)}
+    return set(imported) - exempt - listed
+
+
+# ---------------------------------------------------------------------------------------- every stage, really run
+SCRIPT = """
+import json, sys
+from bars.cli import main
+status = main(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    json.dump([m for m in sys.modules if m.split(".")[0] == "bars"], file)
+sys.exit(status)
+"""
+RUNS = [
+    ("a", "search"), ("a", "derive"), ("a", "retrain"), ("a", "evaluate"), ("a-random", "derive"), ("mine", "derive"),
+    ("a-ranked", "derive"), ("a-x2", "retrain"), ("a-x2", "evaluate"), ("r18", "retrain"), ("r18", "evaluate"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny grid of one seed, and every kind of experiment in it."""
+    folder = tmp_path_factory.mktemp("imports")
+    mine = Grid(params_of(folder, {}))["a"].space
+    genotype = uniform_genotype(SearchSpace.from_params(mine), "shortcut", 1, 1.0).to_json()
+    edits = {
+        "scales/tiny/seeds": [0],
+        "experiments/ranking/a-ranked/seeds": [0],
+        "experiments/ablations/mine": {"slot": "cifar10", "genotype": genotype},
+    }
+    params_of(folder, edits)
+    return folder
+
+
+def params_of(folder: Path, edits: dict[str, object]) -> Params:
+    (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, edits), sort_keys=False))
+    return load_params(folder / "params.yaml")
+
+
+@pytest.mark.slow
+def test_what_a_stage_really_imports_is_its_declared_code(tiny: Path, graph: grimp.ImportGraph) -> None:
+    grid = Grid(load_params(tiny / "params.yaml"))
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tiny)}
+    for words in (["data", "cifar10"], *([stage, name, "--seed", "0"] for name, stage in RUNS)):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tiny / "modules.json"), *words],
+            cwd=tiny, capture_output=True, text=True, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        modules = DATA_MODULES if words[0] == "data" else grid[words[1]].modules(words[0])
+        extra = undeclared(json.loads((tiny / "modules.json").read_text()), closure(graph, *modules))
+        assert extra <= closure(graph, *BUDGETS), f"{words} runs code that is not declared: {sorted(extra)}"
+
+
+@pytest.mark.parametrize(
+    ("path", "rerun"),
+    [
+        ("bars/stages/retrain.py", {"retrain"}),  # which part is trained on
+        ("bars/models/counting.py", {"retrain", "evaluate"}),  # operations of hand-made networks; built in both stages
+        ("bars/pipeline/records.py", {"search", "derive", "retrain", "evaluate"}),
+        ("bars/stages/ranking.py", {"derive"}),
+        ("bars/report/table2.py", set()),
+    ],
+)
+def test_an_edit_reaches_the_stages_that_run_it_and_no_other(path: str, rerun: set[str], grid: Grid) -> None:
+    reached = {
+        (experiment.kind, stage)
+        for experiment in grid.runnable()
+        for stage in experiment.stages
+        if path in files_of(*experiment.modules(stage))
+    }
+    assert {stage for _, stage in reached} == rerun
+    if path == "bars/models/counting.py":
+        assert {kind for kind, _ in reached} == {"baseline"}
+    if path == "bars/stages/ranking.py":
+        assert {kind for kind, _ in reached} == {"ranked"}

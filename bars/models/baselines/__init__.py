@@ -5,12 +5,19 @@ A new one is a builder of about ten lines, ``builder(context, *, options...)``, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import nn
 
+from bars.cost import Cost
 from bars.errors import ParamsError
 from bars.models.baselines import abcnet, bidensenet, bireal, bnas, cbcn, floating, irnet, nin, xnor
 from bars.models.baselines.family import Builder, Context, checked_options
+from bars.models.counting import count_model
 from bars.params import BinarizeParams, ModelParams, Slot
+
+if TYPE_CHECKING:
+    from bars.pipeline.experiments import StageView
 
 FAMILIES: dict[str, Builder] = {
     "resnet18-xnor": xnor.resnet18_xnor,
@@ -45,3 +52,16 @@ def build(params: ModelParams, num_classes: int, image_size: int, slot: Slot, bi
         raise ParamsError("images are too small", where="data.image_size", got=image_size, allowed=">= 4")
     context = Context(num_classes=num_classes, slot=slot, width=params.width, binarize=binarize)
     return builder(context, **checked_options(params.family, builder, params.options))
+
+
+def of_view(view: StageView, genotype: None, num_classes: int, image_size: int) -> nn.Module:
+    """The hand-made network that a stage's parameters describe."""
+    return build(view.model, num_classes, image_size, view.slot, view.binarize)
+
+
+def cost_of_view(view: StageView, genotype: None, num_classes: int, image_size: int) -> Cost:
+    """Its exact cost, by running it once with hooks. Raises RuntimeError for an operation that cannot be counted."""
+    cost, uncounted = count_model(of_view(view, None, num_classes, image_size), (1, 3, image_size, image_size))
+    if uncounted:
+        raise RuntimeError(f"operations that cannot be counted: {'; '.join(uncounted)}")
+    return cost

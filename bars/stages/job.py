@@ -1,4 +1,4 @@
-"""What ``run`` hands to the procedure of a stage, and what it gets back."""
+"""What a stage is handed, and what it gives back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bars.commands.progress import EpochProgress
-from bars.pipeline.experiments import Experiment, StageView
-from bars.pipeline.provenance import StageRun
+from bars.stages.runtime import Progress
+
+if TYPE_CHECKING:  # what a stage is handed, not what it computes with: the grid and the terminal are not its code
+    from bars.pipeline.experiments import Experiment, StageView
+    from bars.pipeline.provenance import StageRun
 
 Write = Callable[[Path], None]
+
+
+class Terminal(Progress, Protocol):
+    """What is said while a stage runs."""
+
+    def note(self, line: str) -> None:
+        """One line, such as what falls back to what."""
 
 
 class Processes(NamedTuple):
@@ -31,7 +40,7 @@ class Processes(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What the procedure of a stage is handed: its own parameters, its input files, a place for checkpoints."""
+    """What a stage is handed: its own parameters, its input files, a place for checkpoints."""
 
     experiment: Experiment
     stage: str
@@ -40,7 +49,7 @@ class Job:
     results: Path
     run: StageRun
     checkpoint: Path
-    progress: EpochProgress
+    progress: Terminal
     processes: Processes = Processes()
 
     def inputs(self, name: str) -> list[Path]:

@@ -1,0 +1,76 @@
+"""What stages read: splits, parts, genotypes, outcomes of searches, weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bars.data import Part, Split, open_part, read_split
+from bars.data.part import PartName
+from bars.errors import CheckpointError
+from bars.pipeline import paths
+from bars.pipeline import records as rec
+from bars.space import Genotype, SearchSpace
+from bars.stages.checkpoint import load_tensors
+from bars.stages.job import Job
+from bars.stages.runtime import Runtime
+
+SUPERNET, CHECKPOINT = "bars-supernet/1", "bars-checkpoint/1"
+_AGAIN = "remove the folder and run its stage again"
+
+
+def announce(job: Job) -> None:
+    """Resolve the device once, loudly, and keep its name for the provenance."""
+    runtime = job.view.runtime
+    device = Runtime.resolve(runtime, job.progress.note).device
+    job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    job.run.threads = runtime.threads
+
+
+def split_of(job: Job) -> Split:
+    """The stage's split of its data."""
+    return read_split(job.input(paths.SPLIT), job.view.data)
+
+
+def open_for(job: Job, split: Split, part: PartName) -> Part:
+    """One part of it, opened."""
+    return open_part(job.view.data, split, part)
+
+
+def genotype_of(job: Job) -> Genotype | None:
+    """The architecture of a derived network; None for a hand-made one."""
+    if job.experiment.kind == "baseline":
+        return None
+    return rec.read_genotype(job.input("genotype.json"), SearchSpace.from_params(job.view.space))
+
+
+def distribution_of(job: Job) -> rec.Distribution | None:
+    """The outcome of the search behind the network, if there is one."""
+    return rec.read_distribution(job.input("distribution.json")) if job.experiment.searches() else None
+
+
+def read_state(path: Path, expected: str) -> dict[str, torch.Tensor]:
+    """The weights in a stage's file of tensors. Raises CheckpointError."""
+    content = load_tensors(path)
+    state = content.get("state")
+    if content.get("format") != expected or not isinstance(state, dict):
+        raise CheckpointError(
+            "not the expected file of weights", where=str(path), got=content.get("format"), allowed=expected, do=_AGAIN
+        )
+    foreign = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
+    if foreign:
+        raise CheckpointError(
+            "not only weights are in the file of weights", where=str(path), got=str(foreign[:3]), do=_AGAIN
+        )
+    return state
+
+
+def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Give a network its weights. Raises CheckpointError, naming the file, if they are another one's."""
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError("the weights are of another network", where=str(path), got=reason, do=_AGAIN) from None
