@@ -59,11 +59,14 @@ class BinaryConv2d(nn.Module):
         return int(getattr(self.weight_quantizer, "bases", 1)) * int(getattr(self.activation_quantizer, "bases", 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        stride = self.stride
+        if self.kernel_size == 1:  # as bars.models.blocks.Pointwise, for its reason
+            x, stride = x[:, :, ::stride, ::stride], 1
         return nn.functional.conv2d(
             self.activation_quantizer(x),
             self.weight_quantizer(self.weight),
             self.bias,
-            self.stride,
+            stride,
             self.padding,
             self.dilation,
             self.groups,
