@@ -121,8 +121,8 @@ def test_a_closed_pipe_is_no_failure_to_shout_about() -> None:
 def test_experiments_as_text_and_json(bars: Bars) -> None:
     status, out, err = bars("experiments")
     assert (status, err) == (0, "")
-    assert out.splitlines()[0] == "scale tiny, 8 of 8 experiments are run"
-    assert len(out.splitlines()) == 10
+    assert out.splitlines()[0] == "scale tiny, 9 of 9 experiments are run"
+    assert len(out.splitlines()) == 11
     status, out, _ = bars("experiments", "--json", "--scale", "cpu")
     answer = json.loads(out)
     assert answer["scale"] == "cpu"
@@ -186,7 +186,7 @@ def test_main_finds_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_finds_nothing_wrong(bars: Bars) -> None:
     status, out, err = bars("doctor")
     assert (status, err) == (0, "")
-    assert "8 of 8 experiments" in out
+    assert "9 of 9 experiments" in out
     assert "stop" not in out
 
 
