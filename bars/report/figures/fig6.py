@@ -40,7 +40,9 @@ def data(results: Results) -> list[dict[str, Any]]:
             where=str(results.folder / results.scale),
             do="run the searches first: snakemake --cores 2 figures/fig6.pdf",
         )
-    return [{**row, "scale": results.scale} for row in rows]
+    outcome = _outcome(results)
+    about = {FAILED: {"outcome": outcome, "scale": results.scale}, FULL: {"outcome": None, "scale": results.scale}}
+    return [{**row, **about[row["experiment"]]} for row in rows]
 
 
 def _edge_rows(name: str, seed: int, genotype: Genotype) -> list[dict[str, Any]]:
@@ -157,7 +159,8 @@ def _title(rows: style.Rows, results: Results, name: str) -> str:
     title = SEARCHES[name]
     if not seeds:
         return f"{title}: {_absence(results, name)}"
-    return f"{title} (seed {min(seeds)})" + (f": {_outcome(results)}" if name == FAILED else "")
+    outcome = next(row["outcome"] for row in rows if row["experiment"] == name)
+    return f"{title} (seed {min(seeds)})" + (f": {outcome}" if outcome else "")
 
 
 def _outcome(results: Results) -> str:
