@@ -41,7 +41,10 @@ def data(results: Results) -> list[dict[str, Any]]:
             do="run the searches first: snakemake --cores 2 figures/fig6.pdf",
         )
     outcome = _outcome(results)
-    about = {FAILED: {"outcome": outcome, "scale": results.scale}, FULL: {"outcome": None, "scale": results.scale}}
+    about: dict[str, dict[str, Any]] = {
+        FAILED: {"outcome": outcome, "scale": results.scale},
+        FULL: {"outcome": None, "scale": results.scale},
+    }
     return [{**row, **about[row["experiment"]]} for row in rows]
 
 
