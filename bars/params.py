@@ -97,6 +97,10 @@ class SpaceParams(Block):
     reduction_shortcut: Literal["binary_conv", "avgpool"] = Field(
         "binary_conv", description="cell shortcut of a reduction cell"
     )
+    preprocess_shortcut: bool = Field(
+        False, description="add the mean of the nodes before a cell to what its preprocessing makes of them"
+    )
+    head_norm: bool = Field(False, description="batch norm without affine part before pooling and classifier")
     norm: Literal["edge", "node"] = Field("edge", description="affine BN per edge, or one non-affine BN per node")
 
 

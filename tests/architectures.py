@@ -27,6 +27,8 @@ def random_space(rng: random.Random) -> SpaceParams:
         op_shortcut=rng.random() < 0.7,
         cell_shortcut=rng.random() < 0.7,
         reduction_shortcut=rng.choice(["binary_conv", "avgpool"]),
+        preprocess_shortcut=rng.random() < 0.3,
+        head_norm=rng.random() < 0.3,
         stem=rng.choice(["cifar", "imagenet"]),
         stem_expand=rng.choice(["tile", "conv1x1"]),
         search_depth=rng.random() < 0.8,

@@ -7,9 +7,13 @@ import torch
 
 from bars.binarize.layers import BinaryConv2d, is_fully_binarized
 from bars.cost import genotype_cost
+from bars.models.cell import Cell
 from bars.models.counting import count_model
+from bars.models.ends import Head
 from bars.models.network import Network
+from bars.models.primitives import Template
 from bars.models.supernet import Sample, Supernet
+from bars.models.width import Width
 from bars.params import BinarizeParams
 from bars.space import Genotype, SearchSpace
 from bars.strategy.distribution import Distribution
@@ -124,6 +128,8 @@ def test_the_template_has_its_shortcuts() -> None:
         {"op_shortcut": False},
         {"cell_shortcut": False},
         {"reduction_shortcut": "avgpool"},
+        {"preprocess_shortcut": True},
+        {"head_norm": True},
         {"norm": "node"},
         {"stem_expand": "conv1x1"},
     ):
@@ -141,7 +147,7 @@ def test_the_template_has_its_shortcuts() -> None:
 
 def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, shortcut, ReLU."""
-    from bars.models.primitives import BinaryUnit, Template
+    from bars.models.primitives import BinaryUnit
 
     torch.manual_seed(0)
     unit = BinaryUnit(4, 8, 3, Template.of(space_params(), BinarizeParams(), track=False), stride=2, shortcut=True)
@@ -154,3 +160,24 @@ def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     plain = torch.cat(halves, 1) + torch.cat([torch.nn.functional.avg_pool2d(x, 2)] * 2, 1)
     order = [c // 2 + (c % 2) * 4 for c in range(8)]
     torch.testing.assert_close(unit(x), plain.relu()[:, order])
+
+
+def test_the_head_norm_is_a_plain_normalisation_under_the_width_mask() -> None:
+    torch.manual_seed(0)
+    head = Head(4, 2, 3, torch.nn.BatchNorm2d(8, affine=False, track_running_stats=False))
+    x, mask = torch.randn(5, 8, 6, 6) * 7 + 2, torch.rand(4)
+    plain = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+    expected = (plain * torch.cat([mask, mask])[None, :, None, None]).mean((2, 3)) @ head.weight.T + head.bias
+    torch.testing.assert_close(head(x, Width(4, mask)), expected)
+
+
+def test_the_preprocess_shortcut_adds_the_mean_of_the_nodes() -> None:
+    torch.manual_seed(0)
+    template = Template.of(space_params(preprocess_shortcut=True), BinarizeParams(), track=False)
+    edges = [(i, j) for j in range(1, 5) for i in range(j)]
+    cell = Cell(edges, [("shortcut",) if e == (0, 1) else ("none",) for e in edges], 4, 4, 1, template)
+    cell.shortcut_kind = "none"
+    x = torch.randn(3, 16, 6, 6)
+    with_it = cell(x)
+    cell.preprocess_shortcut = False
+    torch.testing.assert_close((with_it - cell(x))[:, :4], x.view(3, 4, 4, 6, 6).mean(1))
