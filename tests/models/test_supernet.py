@@ -141,7 +141,8 @@ def test_the_template_has_its_shortcuts() -> None:
 
 def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, shortcut, ReLU."""
-    from bars.models.primitives import BinaryUnit, Template
+    from bars.models.template import Template
+    from bars.models.unit import BinaryUnit
 
     torch.manual_seed(0)
     unit = BinaryUnit(4, 8, 3, Template.of(space_params(), BinarizeParams(), track=False), stride=2, shortcut=True)
