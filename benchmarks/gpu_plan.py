@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bars.models.primitives import fuse
 from bars.models.supernet import Sample
+from bars.models.unit import fuse
 from benchmarks.reference import reference_of
 from benchmarks.steps import Batch, How, compile_cells, draws, space_of, supernet_of
 from benchmarks.timing import Clock, markdown, write_json

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bars.binarize.layers import BinaryConv2d
-from bars.binarize.quantizers import ScaledSign, Scaling, mean_abs
+from bars.binarize.weights import ScaledSign, Scaling, mean_abs
 from bars.models.blocks import BarsOp, even
 from bars.models.cell import Cell, OpChoice
 from bars.models.network import Network
-from bars.models.primitives import BinaryUnit, interleave, pooled_twice
+from bars.models.staggered import interleave, pooled_twice
 from bars.models.supernet import Supernet
+from bars.models.unit import BinaryUnit
 from bars.models.width import Width, apply_mask, fit_channels
 from bars.space import NONE, SHORTCUT
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bars.models.baselines import build
 from bars.models.network import Network
-from bars.models.primitives import fuse
+from bars.models.unit import fuse
 from bars.params import BinarizeParams, ModelParams
 from benchmarks.reference import Kind, reference_of
 from benchmarks.steps import (

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.quantizers import WeightQuantizer
+from bars.binarize.weights import WeightQuantizer
 
 
 class BinaryConv2d(nn.Module):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bars.binarize.layers import BinaryConv2d
-from bars.models.primitives import BinaryUnit, Template
+from bars.models.template import Template
+from bars.models.unit import BinaryUnit
 from bars.params import BinarizeParams
 
 StemKind = Literal["cifar", "imagenet", "conv7"]

@@ -9,8 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.quantizers import binary_sign
-from bars.models.primitives import BinaryUnit, Template, pooled_twice
+from bars.binarize.signs import binary_sign
+from bars.models.staggered import pooled_twice
+from bars.models.template import Template
+from bars.models.unit import BinaryUnit
 from bars.models.width import Width, apply_mask, fit_channels
 from bars.space import SHORTCUT, Edge, kernel_size
 

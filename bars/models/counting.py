@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bars.binarize.layers import BinaryConv2d, is_float
-from bars.binarize.quantizers import WeightQuantizer
+from bars.binarize.weights import WeightQuantizer
 from bars.cost import Cost
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bars.cost import Cost, cell_shapes, channels, genotype_cost
 from bars.models.cell import Cell
 from bars.models.ends import Head, Stem
-from bars.models.primitives import Template
+from bars.models.template import Template
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype
 

@@ -13,7 +13,8 @@ from bars.cost import channels
 from bars.models.cell import Cell, OpChoice
 from bars.models.ends import ConvNorm, Head, Stem
 from bars.models.network import Network
-from bars.models.primitives import BinaryUnit, Template
+from bars.models.template import Template
+from bars.models.unit import BinaryUnit
 from bars.models.width import Width
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace

@@ -15,7 +15,7 @@ from bars.binarize.layers import AfterStep, auxiliary_loss, set_progress
 from bars.data import Part
 from bars.errors import ParamsError
 from bars.models.cell import DropPath
-from bars.models.primitives import fuse
+from bars.models.unit import fuse
 from bars.params import RetrainParams, RuntimeParams
 from bars.pipeline import records as rec
 from bars.stages.checkpoint import Checkpointer, FileCheckpointer, restoring, save_tensors

@@ -16,8 +16,8 @@ from bars.binarize.layers import AfterStep
 from bars.cost import ExpectedBiops
 from bars.data import Part
 from bars.errors import ParamsError
-from bars.models.primitives import fuse
 from bars.models.supernet import Sample, Supernet
+from bars.models.unit import fuse
 from bars.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.pipeline import records as rec
 from bars.space import SearchSpace

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from bars.models.baselines import build
 from bars.models.cell import Cell
 from bars.models.network import Network
-from bars.models.primitives import BinaryUnit, Template
 from bars.models.supernet import Sample, Supernet
+from bars.models.template import Template
+from bars.models.unit import BinaryUnit
 from bars.params import BinarizeParams, ModelParams
 from bars.strategy.distribution import Distribution
 from benchmarks.reference import ReferenceCell, ReferenceUnit, reference_of
@@ -71,7 +72,7 @@ def test_gradients_are_those_of_the_reference(
     together: bool, norm: str, weight_scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no sum of signs is zero (odd channels, one stage): there, rounding decides the gradient of a ReLU."""
-    monkeypatch.setattr("bars.models.primitives.TOGETHER_BELOW", 1e9 if together else 0)
+    monkeypatch.setattr("bars.models.unit.TOGETHER_BELOW", 1e9 if together else 0)
     torch.manual_seed(0)
     space = space_params(stages=1, cells_per_stage=2, init_channels=5, nodes=3, widths=(0.6, 1.0), norm=norm)
     supernet = Supernet(space, BinarizeParams(weight_scale=weight_scale), 8, 10)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from bars.binarize.activations import SignActivation
 from bars.binarize.flips import SignFlips
 from bars.binarize.layers import BinaryConv2d
-from bars.binarize.quantizers import (
+from bars.binarize.weights import (
     AdaBinWeight,
     Bases,
     BiRealSign,
@@ -16,7 +17,6 @@ from bars.binarize.quantizers import (
     LibraSign,
     Projected,
     ScaledSign,
-    SignActivation,
     WeightQuantizer,
 )
 

@@ -9,26 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bars.binarize.activations import ABCActivation, AdaBinActivation, ApproxSign, EdeSign, RSign, SignActivation
 from bars.binarize.layers import BinaryConv2d, auxiliary_loss, set_progress
-from bars.binarize.quantizers import (
-    ABCActivation,
-    AdaBinActivation,
-    AdaBinWeight,
-    ApproxSign,
-    Bases,
-    BiRealSign,
-    Circulant,
-    EdeSchedule,
-    EdeSign,
-    LibraSign,
-    Projected,
-    RSign,
-    ScaledSign,
-    SignActivation,
-    sign_approx,
-    sign_ede,
-    straight_through,
-)
+from bars.binarize.signs import EdeSchedule, sign_approx, sign_ede, straight_through
+from bars.binarize.weights import AdaBinWeight, Bases, BiRealSign, Circulant, LibraSign, Projected, ScaledSign
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from bars.binarize.activations import SignActivation
 from bars.binarize.layers import BinaryConv2d, after_step, auxiliary_loss, is_fully_binarized
-from bars.binarize.quantizers import ScaledSign, SignActivation, binary_sign, mean_abs, sign_clip
+from bars.binarize.signs import binary_sign, sign_clip
+from bars.binarize.weights import ScaledSign, mean_abs
 
 EDGES = torch.tensor([-2.0, -1.3, -1.0, -0.5, -0.0, 0.0, 1e-30, 0.5, 1.0, 1.25, 1.3, 1.31, 2.0])
 

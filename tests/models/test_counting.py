@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bars.binarize.activations import ABCActivation, SignActivation
 from bars.binarize.layers import BinaryConv2d
-from bars.binarize.quantizers import ABCActivation, Bases, ScaledSign, SignActivation
+from bars.binarize.weights import Bases, ScaledSign
 from bars.cost import Cost
 from bars.models.baselines import build
 from bars.models.counting import count_model

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bars.binarize.activations import SignActivation
 from bars.binarize.layers import BinaryConv2d
-from bars.binarize.quantizers import ScaledSign, SignActivation
+from bars.binarize.weights import ScaledSign
 from bars.models.blocks import Pointwise
 
 DEBUG = Path("/lib/x86_64-linux-gnu/libc_malloc_debug.so.0")

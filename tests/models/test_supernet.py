@@ -11,8 +11,8 @@ from bars.models.cell import Cell
 from bars.models.counting import count_model
 from bars.models.ends import Head
 from bars.models.network import Network
-from bars.models.primitives import Template
 from bars.models.supernet import Sample, Supernet
+from bars.models.template import Template
 from bars.models.width import Width
 from bars.params import BinarizeParams
 from bars.space import Genotype, SearchSpace
@@ -147,7 +147,7 @@ def test_the_template_has_its_shortcuts() -> None:
 
 def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, shortcut, ReLU."""
-    from bars.models.primitives import BinaryUnit
+    from bars.models.unit import BinaryUnit
 
     torch.manual_seed(0)
     unit = BinaryUnit(4, 8, 3, Template.of(space_params(), BinarizeParams(), track=False), stride=2, shortcut=True)

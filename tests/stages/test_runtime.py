@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bars.errors import DeviceError
-from bars.models.primitives import BinaryUnit, Template, fuse
+from bars.models.template import Template
+from bars.models.unit import BinaryUnit, fuse
 from bars.params import BinarizeParams, RuntimeParams
 from bars.stages import runtime
 from bars.stages.runtime import Runtime

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bars.cost import genotype_cost, max_biops, uniform_genotype
 from bars.errors import BudgetError
-from bars.models.primitives import CellConv2d
+from bars.models.cell_conv import CellConv2d
 from bars.params import BinarizeParams, Budget, DeriveParams, Health, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
 from bars.stages.checkpoint import NoCheckpoint

@@ -35,17 +35,17 @@ def test_gradient_norm_is_the_sum_over_parameters() -> None:
 
 
 def test_naswot_counts_agreeing_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import bars.models.primitives as primitives
+    import bars.models.cell_conv as cell_conv
 
     model, (images, _) = network(), batch()
     seen: list[np.ndarray] = []
-    plain = primitives.CellConv2d.forward
+    plain = cell_conv.CellConv2d.forward
 
     def spy(self: object, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         seen.append(x.flatten(1).numpy().copy())
         return plain(self, x, weight)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(primitives.CellConv2d, "forward", spy)
+    monkeypatch.setattr(cell_conv.CellConv2d, "forward", spy)
     got = naswot(model, images)
     kernel = sum((code[:, None, :] == code[None, :, :]).sum(-1) for code in seen)
     assert got == pytest.approx(np.linalg.slogdet(kernel.astype(float))[1], rel=1e-9)

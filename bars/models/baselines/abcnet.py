@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from bars.binarize.quantizers import ABCActivation, Bases
+from bars.binarize.activations import ABCActivation
+from bars.binarize.weights import Bases
 from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, StemKind, binary, no_activation
 from bars.params import PositiveInt

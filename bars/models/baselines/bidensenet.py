@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.quantizers import ScaledSign, SignActivation
+from bars.binarize.activations import SignActivation
+from bars.binarize.weights import ScaledSign
 from bars.models.baselines.family import Context
 from bars.models.blocks import Baseline, GlobalPool, StemKind, binary, relu
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from bars.binarize.quantizers import ApproxSign, BiRealSign, Projected, RSign, SignActivation
+from bars.binarize.activations import ApproxSign, RSign, SignActivation
+from bars.binarize.weights import BiRealSign, Projected
 from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, RPReLU, StemKind, binary, no_activation, pooled_first
 

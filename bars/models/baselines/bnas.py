@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.quantizers import ScaledSign, SignActivation, WeightGradient
+from bars.binarize.activations import SignActivation
+from bars.binarize.weights import ScaledSign, WeightGradient
 from bars.models.baselines.family import Context
 from bars.models.blocks import GlobalPool, StemKind, binary, even
 from bars.models.cell import DropPath

@@ -6,7 +6,8 @@ from functools import partial
 
 from torch import nn
 
-from bars.binarize.quantizers import ApproxSign, Circulant
+from bars.binarize.activations import ApproxSign
+from bars.binarize.weights import Circulant
 from bars.cost import RESIDUAL_CHANNELS
 from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, StemKind, binary, pooled_first, pooled_last

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from bars.binarize.quantizers import AdaBinActivation, AdaBinWeight, EdeSign, LibraSign
+from bars.binarize.activations import AdaBinActivation, EdeSign
+from bars.binarize.weights import AdaBinWeight, LibraSign
 from bars.models.baselines.family import Context
 from bars.models.blocks import ResidualBlock, StemKind, binary, hardtanh, strided
 

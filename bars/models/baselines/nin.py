@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from bars.binarize.quantizers import ScaledSign, SignActivation
+from bars.binarize.activations import SignActivation
+from bars.binarize.weights import ScaledSign
 from bars.models.baselines.family import Context
 from bars.models.blocks import Baseline, GlobalPool, StemKind, binary
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from bars.binarize.quantizers import ScaledSign, Scaling, SignActivation
+from bars.binarize.activations import SignActivation
+from bars.binarize.weights import ScaledSign, Scaling
 from bars.cost import RESIDUAL_BLOCKS
 from bars.models.baselines.family import Block, Context
 from bars.models.blocks import BarsBlock, ResidualBlock, StemKind, bars_template, binary, no_activation, relu, strided

@@ -1,117 +1,19 @@
-"""Sign functions with their straight-through gradients, and the quantizers of weights and activations built on them.
-
-A sign is a pure function with its gradient beside it. A weight quantizer maps a latent weight [O, I, k, k] to the
-weight that the convolution uses; an activation quantizer maps a feature map to what the convolution sees.
-"""
+"""Quantizers of weights: each maps a latent weight [O, I, k, k] to the weight that the convolution uses."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
+
+from bars.binarize.signs import EdeSchedule, binary_sign, sign_approx, sign_clip, straight_through
 
 Scaling = Literal["tensor", "channel", "none"]
 # Gradient of a latent weight W behind beta sign(W): exact (beta times the weight's, plus the path through beta);
 # "unscaled", with neither (the BARS authors, Bi-Real Net); "port", the exact one times n (1 - 1/I) for a filter of n
 # weights on I channels (the PyTorch port of XNOR-Net, BNAS), which plain SGD needs and Adam does not notice.
 WeightGradient = Literal["exact", "unscaled", "port"]
-
-# One step of float32 above 1: makes hardtanh_backward's open window closed, so that a latent weight that was clamped
-# to exactly the edge of the window is not frozen there.
-_CLOSED = 1.0 + 2.0**-23
-
-
-def binary_sign(x: Tensor) -> Tensor:
-    """+1 where x >= 0 (also at -0.0), else -1, in x's dtype and memory format; no gradient of its own."""
-    # where(x >= 0, 1, -1) says the same, but is not vectorised on CPU: 8 to 12 times slower than these three passes.
-    return torch.sign(x).add_(0.5).sign_()
-
-
-class _SignClip(Function):
-    """Identity gradient inside the window, as one fused kernel."""
-
-    @staticmethod
-    def forward(x: Tensor, clip: float) -> Tensor:
-        return binary_sign(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-        ctx.clip = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return sign_clip_gradient(grads[0], x, ctx.clip), None
-
-
-def sign_clip_gradient(grad: Tensor, x: Tensor, clip: float) -> Tensor:
-    """grad where |x| <= clip, else 0; one fused kernel."""
-    bound = clip * _CLOSED
-    result: Tensor = torch.ops.aten.hardtanh_backward(grad, x, -bound, bound)
-    return result
-
-
-def sign_clip(x: Tensor, clip: float) -> Tensor:
-    """Binary sign whose gradient is 1 where |x| <= clip, else 0 (straight-through; BARS Sec. 3.1)."""
-    result: Tensor = _SignClip.apply(x, clip)
-    return result
-
-
-class _SignApprox(Function):
-    """Gradient of the piecewise quadratic that approximates the sign."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return binary_sign(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.rsub(x.abs(), 2.0, alpha=2.0).clamp_min_(0.0).mul_(grads[0])
-
-
-def sign_approx(x: Tensor) -> Tensor:
-    """Binary sign whose gradient is max(0, 2 - 2|x|) (Bi-Real Net, ECCV 2018)."""
-    result: Tensor = _SignApprox.apply(x)
-    return result
-
-
-class _SignEde(Function):
-    """Gradient of k tanh(t x)."""
-
-    @staticmethod
-    def forward(x: Tensor, t: Tensor, k: Tensor) -> Tensor:
-        return binary_sign(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        x, t, k = ctx.saved_tensors
-        slope = torch.ops.aten.tanh_backward(grads[0], torch.tanh(x * t.to(x.dtype)))
-        return slope.mul_((k * t).to(x.dtype)), None, None
-
-
-def sign_ede(x: Tensor, t: Tensor, k: Tensor) -> Tensor:
-    """Binary sign whose gradient is k t (1 - tanh^2(t x)), for scalar tensors t and k (IR-Net's EDE, CVPR 2020)."""
-    result: Tensor = _SignEde.apply(x, t, k)
-    return result
-
-
-def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
-    """Exactly ``value`` forward, the gradient of ``surrogate`` backward."""
-    return value.detach() + (surrogate - surrogate.detach())
 
 
 def mean_abs(weight: Tensor, scaling: Scaling, mask: Tensor | None = None) -> Tensor:
@@ -130,31 +32,6 @@ def mean_abs(weight: Tensor, scaling: Scaling, mask: Tensor | None = None) -> Te
     return (magnitude * share).sum(dims, keepdim=True) / total
 
 
-class EdeSchedule(nn.Module):
-    """t and k of IR-Net's EDE over training: t grows from t_min to t_max exponentially, k = max(1/t, 1)."""
-
-    t: Tensor
-    k: Tensor
-
-    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
-        super().__init__()
-        self.t_min, self.t_max = t_min, t_max
-        # Tensors, so that a compiled model is not compiled again for each new value; not part of a checkpoint, since
-        # they follow from the share of training done and the forward pass does not read them.
-        self.register_buffer("t", torch.tensor(t_min), persistent=False)
-        self.register_buffer("k", torch.tensor(max(1.0 / t_min, 1.0)), persistent=False)
-
-    def set_progress(self, p: float) -> None:
-        """p: share of training done, in [0, 1]."""
-        t = math.exp(math.log(self.t_min) + p * (math.log(self.t_max) - math.log(self.t_min)))
-        self.t.fill_(t)
-        self.k.fill_(max(1.0 / t, 1.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return sign_ede(x, self.t, self.k)
-
-
-# ------------------------------------------------------------------------------------------------ weights
 class WeightQuantizer(nn.Module):
     """Base of weight quantizers: forward(latent weight) -> weight [O, I, k, k] of the convolution.
 
@@ -383,94 +260,3 @@ class Projected(WeightQuantizer):
 
     def extra_repr(self) -> str:
         return f"projections={self.projections}, penalty={self.penalty}"
-
-
-# ------------------------------------------------------------------------------------------------ activations
-class ActivationQuantizer(nn.Module):
-    """Base of activation quantizers; ``bases``: binary convolutions that one layer costs (ABC-Net: N)."""
-
-    bases: int = 1
-
-
-class SignActivation(ActivationQuantizer):
-    """sign(x) with the straight-through window |x| <= clip."""
-
-    def __init__(self, clip: float = 1.0) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return sign_clip(x, self.clip)
-
-    def extra_repr(self) -> str:
-        return f"clip={self.clip}"
-
-
-class ApproxSign(ActivationQuantizer):
-    """sign(x) with Bi-Real Net's triangular gradient."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return sign_approx(x)
-
-
-class EdeSign(ActivationQuantizer):
-    """sign(x) with IR-Net's EDE gradient, which sharpens over training."""
-
-    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
-        super().__init__()
-        self.sign = EdeSchedule(t_min, t_max)
-
-    def forward(self, x: Tensor) -> Tensor:
-        signs: Tensor = self.sign(x)
-        return signs
-
-
-class RSign(ActivationQuantizer):
-    """sign(x + b_c) with a learned threshold per channel and Bi-Real Net's gradient (ReActNet, ECCV 2020)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return sign_approx(x + self.bias.to(x.dtype).view(1, -1, 1, 1))
-
-
-class ABCActivation(ActivationQuantizer):
-    """sum_n beta_n sign(x + v_n - 1/2) with learned beta and v (ABC-Net, NIPS 2017, Sec. 3.2); N = 1, 3 or 5.
-
-    As printed: 2 * 1[clip(x + v, 0, 1) >= 1/2] - 1, with gradient 1 where the clip is not active.
-    """
-
-    SHIFTS: Mapping[int, tuple[float, ...]] = {1: (0.0,), 3: (-1.5, 0.0, 1.5), 5: (-3.5, -2.5, -1.5, 0.0, 2.5)}
-
-    def __init__(self, bases: int = 1) -> None:
-        super().__init__()
-        self.bases = bases
-        self.shift = nn.Parameter(torch.tensor(self.SHIFTS[bases]))
-        self.scale = nn.Parameter(torch.ones(bases))
-
-    def forward(self, x: Tensor) -> Tensor:
-        shift, scale = self.shift.to(x.dtype), self.scale.to(x.dtype)
-        total = scale[0] * sign_clip(x + (shift[0] - 0.5), 0.5)
-        for n in range(1, self.bases):
-            total = total + scale[n] * sign_clip(x + (shift[n] - 0.5), 0.5)
-        return total
-
-    def extra_repr(self) -> str:
-        return f"bases={self.bases}"
-
-
-class AdaBinActivation(ActivationQuantizer):
-    """alpha (sign((x - beta) / alpha) + beta) with learned alpha and beta, and EDE (AdaBin, ECCV 2022)."""
-
-    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
-        super().__init__()
-        self.sign = EdeSchedule(t_min, t_max)
-        self.scale = nn.Parameter(torch.ones(()))
-        self.shift = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale, shift = self.scale.to(x.dtype), self.shift.to(x.dtype)
-        signs: Tensor = self.sign((x - shift) / scale)
-        return scale * (signs + shift)

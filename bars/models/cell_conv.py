@@ -1,0 +1,114 @@
+"""The binary convolutions of some edges, with their weights quantised together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bars.binarize.activations import ActivationQuantizer
+from bars.binarize.layers import BinaryConv2d
+from bars.binarize.weights import ScaledSign
+from bars.models.template import Template
+from bars.models.weight_gradient import QuantiseFunction
+from bars.models.width import Width
+
+
+class Presigned(ActivationQuantizer):
+    """The input is binary already: one sign serves several convolutions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class CellConv2d(BinaryConv2d):
+    """The binary convolutions of some edges, with channels counted per node so that each can run at part of its width.
+
+    Weight [edges * out_blocks * c_out, in_blocks * c_in, k, k]. Called with signs and with what ``quantised`` returned.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        stride: int,
+        template: Template,
+        *,
+        in_blocks: int,
+        out_blocks: int,
+        edges: int,
+    ) -> None:
+        super().__init__(
+            in_blocks * c_in,
+            edges * out_blocks * c_out,
+            kernel,
+            stride=stride,
+            padding=kernel // 2,
+            weight_quantizer=ScaledSign(
+                template.binarize.weight_scale,
+                template.binarize.weight_clip,
+                gradient=template.binarize.weight_gradient,
+            ),
+            activation_quantizer=Presigned(),
+        )
+        self.blocks = (edges, out_blocks, c_out, in_blocks, c_in)
+        self.mask_activations = template.mask_activations
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
+        """Signs [N, G * in, H, W] and the quantised weight of G edges [G, out, in, k, k] -> [N, G * out, h, w]."""
+        groups = weight.shape[0]
+        return F.conv2d(x, weight.flatten(0, 1), None, self.stride, self.padding, 1, groups)
+
+    def gradients(self, grad: Tensor, x: Tensor, weight: Tensor, needs_weight: bool) -> tuple[Tensor, Tensor | None]:
+        """Gradients of the signs and, if needed, of the quantised weight, as ``forward`` takes them."""
+        stride, padding = [self.stride] * 2, [self.padding] * 2
+        dx, dw, _ = torch.ops.aten.convolution_backward(
+            *(grad, x, weight.flatten(0, 1), None, stride, padding, [1, 1], False, [0, 0], weight.shape[0]),
+            [True, needs_weight, False],
+        )
+        return dx, dw.view_as(weight) if needs_weight else None
+
+    def active(self, rows: Sequence[int] | None, source: Width | None, target: Width | None) -> Tensor:
+        """Latent weight [E, out, in, k, k] of some edges (None: all) at their widths: a slice of it."""
+        edges, out_blocks, c_out, in_blocks, c_in = self.blocks
+        k = self.kernel_size
+        out = c_out if target is None else target.channels
+        into = c_in if source is None else source.channels
+        if rows is None and (out, into) == (c_out, c_in):
+            return self.weight.view(edges, out_blocks * c_out, in_blocks * c_in, k, k)
+        by_node = self.weight.view(*self.blocks, k, k)
+        if rows is not None:
+            by_node = torch.stack([by_node[row] for row in rows])
+        return by_node[:, :, :out, :, :into].flatten(3, 4).flatten(1, 2)
+
+    def quantised(
+        self, rows: Sequence[int] | None, source: Width | None, target: Width | None, dtype: torch.dtype
+    ) -> Tensor:
+        """Signs times scale beta, [E, out, in, k, k]; every edge keeps its own beta over its active channels.
+
+        The input's width mask is folded in here, where it costs nothing; its gradient is taken by ``UnitFunction``.
+        """
+        quantizer: ScaledSign = self.weight_quantizer  # type: ignore[assignment]
+        weight = self.active(rows, source, target)
+        columns = share = None
+        if self.mask_activations:
+            columns, share = self._shares(source, target)
+        result: Tensor = QuantiseFunction.apply(
+            weight, columns, share, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled"
+        )
+        return result.to(dtype)
+
+    def _shares(self, source: Width | None, target: Width | None) -> tuple[Tensor | None, Tensor | None]:
+        """The masks of relaxed widths: of the input [1, I, 1, 1], and of the whole weight [O or 1, I or 1, 1, 1]."""
+        columns = None if source is None else source.per_block(self.blocks[3])
+        rows = None if target is None else target.per_block(self.blocks[1])
+        # Without detaching them the quantised weight would want a gradient in steps on the alphas, too.
+        if columns is not None:
+            columns = columns.detach().view(1, -1, 1, 1)
+        if rows is None:
+            return columns, columns
+        rows = rows.detach().view(-1, 1, 1, 1)
+        return columns, rows if columns is None else rows * columns

@@ -1,0 +1,45 @@
+"""What every cell of a network has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bars.params import BinarizeParams, SpaceParams
+
+
+@dataclass(frozen=True)
+class Template:
+    """What every cell of a network has in common; ``track`` keeps running BN statistics (derived networks only)."""
+
+    nodes: int
+    op_shortcut: bool
+    cell_shortcut: bool
+    reduction_shortcut: str
+    preprocess_shortcut: bool
+    norm: str
+    binarize: BinarizeParams
+    track: bool
+    mask_activations: bool
+
+    @classmethod
+    def of(
+        cls, space: SpaceParams, binarize: BinarizeParams, *, track: bool, width_mask: str = "activation"
+    ) -> Template:
+        """The template that params.yaml describes."""
+        return cls(
+            nodes=space.nodes,
+            op_shortcut=space.op_shortcut,
+            cell_shortcut=space.cell_shortcut,
+            reduction_shortcut=space.reduction_shortcut,
+            preprocess_shortcut=space.preprocess_shortcut,
+            norm=space.norm,
+            binarize=binarize,
+            track=track,
+            mask_activations=width_mask == "activation",
+        )
+
+    def normalize(self, channels: int) -> nn.BatchNorm2d:
+        """Batch normalisation without affine part; without ``track`` it always uses the batch's own statistics."""
+        return nn.BatchNorm2d(channels, affine=False, track_running_stats=self.track)

@@ -1,0 +1,157 @@
+"""The binary unit that edges, preprocess and cell shortcut are built from.
+
+A unit is BN -> sign -> binary convolution [+ shortcut] -> ReLU (authors' order). With stride 2 it is two convolutions
+on spatially staggered inputs whose outputs are concatenated (BARS Sec. 4.1.2); they are interleaved channel by channel,
+a permutation of plain concatenation under which keeping the first channels keeps both halves.
+
+Edges that leave one node read the same normalised features, so one module holds the units of all of them: their weights
+are quantised together, and where feature maps are tiny they are computed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bars.models.cell_conv import CellConv2d
+from bars.models.staggered import interleave
+from bars.models.template import Template
+from bars.models.unit_gradient import UnitFunction
+from bars.models.unit_passes import Carried, Kernels
+from bars.models.width import Width
+
+# Multiply-adds of an edge below which several edges are one grouped convolution: the overhead of a call is larger than
+# what the grouped kernel loses. Measured on a CPU (docs/PERFORMANCE.md).
+TOGETHER_BELOW = 10_000_000
+
+
+class BinaryUnit(nn.Module):
+    """[BN affine ->] sign -> binary convolution [+ shortcut] -> ReLU of normalised features, for each of some edges.
+
+    c_in and c_out are channels per node. With ``norm: node`` there is no affine part.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        template: Template,
+        *,
+        stride: int = 1,
+        in_blocks: int = 1,
+        out_blocks: int = 1,
+        shortcut: bool = False,
+        edges: int = 1,
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.carried: Carried = "nothing" if not shortcut else "same" if stride == 1 else "pooled twice"
+        self.kernels = Kernels()
+        self.edges, self.in_blocks, self.c_in = edges, in_blocks, c_in
+        self.clip, self.mask_activations = template.binarize.activation_clip, template.mask_activations
+        affine = template.norm == "edge"
+        self.gain = nn.Parameter(torch.ones(edges * in_blocks * c_in)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(edges * in_blocks * c_in)) if affine else None
+        blocks = {"in_blocks": in_blocks, "out_blocks": out_blocks, "edges": edges}
+        self.convs = nn.ModuleList(
+            CellConv2d(c_in, c_out // stride, kernel, stride, template, **blocks) for _ in range(stride)
+        )
+
+    def forward(self, normed: Tensor, source: Width | None = None, target: Width | None = None) -> Tensor:
+        """Normalised [N, in, H, W] -> [N, out, H/stride, W/stride], for a unit of one edge."""
+        (output,) = self.add_to((), normed, source, target)
+        return output
+
+    def add_to(
+        self,
+        totals: Sequence[Tensor],
+        normed: Tensor,
+        source: Width | None,
+        target: Width | None,
+        *,
+        rows: Sequence[int] | None = None,
+        scale: Tensor | None = None,
+        signs: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Add the outputs of the edges ``rows`` (None: all) to ``totals`` in place; without totals return the outputs.
+
+        Each is multiplied by its entry of ``scale`` [rows], if that is given (a relaxed op choice). ``signs`` are those
+        of the input where edges share them, with ``norm: node``.
+        """
+        half = target if self.stride == 1 or target is None else target.halved()
+        weights = [conv.quantised(rows, source, half, normed.dtype) for conv in self.conv_list()]
+        gain, bias = (None if v is None else self.active(v, rows, source) for v in (self.gain, self.bias))
+        mask = source.per_block(self.in_blocks) if source is not None and self.mask_activations else None
+        together = self._together(normed, weights[0])
+        split = [_split(t, together, len(weights[0])) for t in (gain, bias, scale, *weights)]
+        outputs: list[Tensor] = []
+        for i, (gain, bias, scale, *weights) in enumerate(zip(*split, strict=True)):
+            into = totals[i * together : (i + 1) * together]
+            outputs += UnitFunction.apply(self, normed, signs, gain, bias, mask, scale, *weights, *into)
+        return outputs
+
+    def _together(self, normed: Tensor, weight: Tensor) -> int:
+        """How many edges one grouped convolution computes."""
+        if self.gain is None or torch.compiler.is_exporting():  # an export is for batches of any size
+            return 1
+        pixels = normed.shape[0] * normed.shape[2] * normed.shape[3]
+        small = pixels * weight[0].numel() < self.stride**2 * TOGETHER_BELOW
+        return weight.shape[0] if small else 1
+
+    def convolve(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Signs [N, G * in, H, W] -> [N, G * out, H/stride, W/stride]."""
+        convs = self.conv_list()
+        if self.stride == 1:
+            y: Tensor = convs[0](x, weights[0])
+            return y
+        return interleave(convs[0](x, weights[0]), convs[1](x[:, :, 1:, 1:], weights[1]))
+
+    def convolve_backward(
+        self, dy: Tensor, x: Tensor, weights: Sequence[Tensor], needs_weights: bool
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Gradients of ``convolve``'s signs and, if needed, weights."""
+        convs = self.conv_list()
+        if self.stride == 1:
+            dx, dw = convs[0].gradients(dy, x, weights[0], needs_weights)
+            return dx, [dw]
+        halves = [dy[:, i::2].contiguous(memory_format=torch.channels_last) for i in range(2)]
+        dx, dw = convs[0].gradients(halves[0], x, weights[0], needs_weights)
+        dx_staggered, dw_staggered = convs[1].gradients(halves[1], x[:, :, 1:, 1:], weights[1], needs_weights)
+        dx[:, :, 1:, 1:] += dx_staggered
+        return dx, [dw, dw_staggered]
+
+    def active(self, vector: Tensor, rows: Sequence[int] | None, source: Width | None) -> Tensor:
+        """Entries [E, in] of a parameter [edges * in] for some edges (None: all) at their input's width."""
+        into = self.c_in if source is None else source.channels
+        if rows is None and into == self.c_in:
+            return vector.view(self.edges, -1)
+        by_node = vector.view(self.edges, self.in_blocks, self.c_in)
+        if rows is not None:
+            by_node = torch.stack([by_node[row] for row in rows])
+        return by_node[:, :, :into].flatten(1)
+
+    def conv_list(self) -> list[CellConv2d]:
+        """Its convolutions; two with stride 2."""
+        return [conv for conv in self.convs if isinstance(conv, CellConv2d)]
+
+
+def fuse(model: nn.Module) -> None:
+    """Merge the elementwise parts of every unit into few kernels each; the first steps compile, for a minute or so."""
+    # One function serves units of many shapes, each compiled for itself.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    merged: list[Any] = [torch.compile(kernel, dynamic=False) for kernel in Kernels()]
+    kernels = Kernels(*merged)
+    for module in model.modules():
+        if isinstance(module, BinaryUnit):
+            module.kernels = kernels
+
+
+def _split(tensor: Tensor | None, size: int, edges: int) -> Sequence[Tensor | None]:
+    """Parts of ``size`` edges each of a tensor [edges, ...]."""
+    if tensor is None or size == edges:
+        return [tensor] * (edges // size)
+    return torch.split(tensor, size)
