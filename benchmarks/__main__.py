@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bars.params import RuntimeParams
-from bars.stages.runtime import Runtime
+from bars.training.runtime import Runtime
 from benchmarks.options import Options
 from benchmarks.timing import environment, markdown, write_json
 

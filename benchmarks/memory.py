@@ -10,7 +10,7 @@ import torch
 import torch._dynamo  # which an optimiser would import
 
 from bars.params import RuntimeParams
-from bars.stages.runtime import Runtime
+from bars.training.runtime import Runtime
 
 MIB = 2**20
 

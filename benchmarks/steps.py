@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from bars.stages.runtime import GraphedStep, frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +17,6 @@ from bars.models.cell import Cell
 from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
-from bars.stages.runtime import GraphedStep, frozen
 from bars.strategy.distribution import Distribution
 
 

@@ -31,9 +31,9 @@ from bars.pipeline.load import load_params
 from bars.pipeline.problems import NAME_PATTERN
 from bars.pipeline.provenance import verify_inputs
 from bars.space import Genotype, SearchSpace, StageGenotype
-from bars.stages.checkpoint import FileCheckpointer, load_tensors, restoring, save_tensors
 from bars.stages.files import load_state, read_state
 from bars.strategy.distribution import Distribution
+from bars.training.checkpoint import FileCheckpointer, load_tensors, restoring, save_tensors
 from tests.grids import TREE, edited
 
 EXAMPLES = int(os.environ.get("BARS_FUZZ_EXAMPLES", "40"))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bars.params import BinarizeParams, Budget, Health, Ramp, RuntimeParams, SearchParams, SpaceParams
-from bars.stages.checkpoint import NoCheckpoint
-from bars.stages.runtime import Silent
 from bars.stages.search import Search
+from bars.training.checkpoint import NoCheckpoint
+from bars.training.progress import Silent
 from tests.architectures import space_params
 
 SIZE, COUNT, DISTANCE, PAIRS = 8, 512, 3, 3
@@ -47,7 +47,7 @@ def mean_colour(seed: int) -> tuple[Tensor, Tensor]:
 class Planted:
     """Fixed images as a Part."""
 
-    size, image_size, num_classes, label = COUNT, SIZE, 2, "planted"
+    size, image_size, num_classes, name = COUNT, SIZE, 2, "planted"
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels

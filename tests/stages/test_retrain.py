@@ -12,9 +12,9 @@ from bars.cost import uniform_genotype
 from bars.models.network import Network
 from bars.params import BinarizeParams, RetrainParams, RuntimeParams
 from bars.space import SearchSpace
-from bars.stages.checkpoint import NoCheckpoint
 from bars.stages.retrain import learning_rate, retrain
-from bars.stages.runtime import Silent
+from bars.training.checkpoint import NoCheckpoint
+from bars.training.progress import Silent
 from tests.stages.test_search import SPACE, Images
 
 

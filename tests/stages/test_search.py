@@ -14,20 +14,20 @@ from bars.errors import BudgetError
 from bars.models.primitives import CellConv2d
 from bars.params import BinarizeParams, Budget, DeriveParams, Health, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
-from bars.stages.checkpoint import NoCheckpoint
 from bars.stages.derive import CostOf, Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
-from bars.stages.runtime import Silent
 from bars.stages.search import Search, SearchResult, search
 from bars.strategy.capacity import Capacity
 from bars.strategy.objective import AlphaGradient
+from bars.training.checkpoint import NoCheckpoint
+from bars.training.progress import Silent
 from tests.architectures import space_params
 
 
 class Images:
     """Sixteen fixed random images as a Part."""
 
-    size, image_size, num_classes, label = 16, 8, 4, "noise"
+    size, image_size, num_classes, name = 16, 8, 4, "noise"
 
     def __init__(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -190,7 +190,7 @@ def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
     state = Search(SPACE, BinarizeParams(), tight, RuntimeParams(device="cpu"), *parts, 0)
     images, labels = parts[1].images[:8], parts[1].labels[:8]
     sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3))
-    loss = torch.nn.functional.cross_entropy(state.supernet(images, sample), labels)
+    loss = torch.nn.functional.cross_entropy(state.model(images, sample), labels)
     biops = state.expected_biops(*state.distribution.probs())
     violation = float((biops / state.objective.budget_biops).log().detach())
     theta = Capacity(tight).theta(violation)

@@ -11,9 +11,9 @@ from torch import Tensor
 from bars.errors import DeviceError
 from bars.models.primitives import BinaryUnit, Template, fuse
 from bars.params import BinarizeParams, RuntimeParams
-from bars.stages import runtime
-from bars.stages.runtime import Runtime
 from bars.stages.search import Search
+from bars.training import runtime
+from bars.training.runtime import Runtime
 from tests.architectures import space_params
 from tests.stages.test_search import SPACE, Images, params
 
@@ -31,7 +31,7 @@ def notes(**options: Any) -> list[str]:
 
 def losses(state: Search) -> list[float]:
     noise = torch.Generator().manual_seed(3)
-    part: Any = state.train
+    part: Any = state.train.part
     images, labels = part.images[:8], part.labels[:8]
     return [float(state._weight_step(images, labels, 1.0, noise)[0]) for _ in range(2)]
 

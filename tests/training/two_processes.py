@@ -1,4 +1,4 @@
-"""One of several processes of tests/stages/test_parallel.py: ``python -m tests.stages.two_processes OUT RANK SIZE``.
+"""One of several processes of test_parallel.py: ``python -m tests.training.two_processes OUT RANK SIZE``.
 
 With SIZE 1 it computes the same as one process. Everything the test compares is saved by every process.
 """
@@ -21,12 +21,12 @@ from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams, SearchParams
 from bars.pipeline.records import write_json
 from bars.space import SearchSpace
-from bars.stages.checkpoint import FileCheckpointer, NoCheckpoint
-from bars.stages.parallel import Parallel
 from bars.stages.retrain import retrain
-from bars.stages.runtime import Silent
 from bars.stages.search import search
 from bars.strategy.distribution import Distribution
+from bars.training.checkpoint import FileCheckpointer, NoCheckpoint
+from bars.training.parallel import Parallel
+from bars.training.progress import Silent
 from tests.architectures import random_genotype, space_params
 
 SPACE = space_params(stages=2, cells_per_stage=1, init_channels=4, nodes=2)
