@@ -13,6 +13,7 @@ from bars.stages.search import Search
 from bars.training.checkpoint import NoCheckpoint
 from bars.training.progress import Silent
 from tests.architectures import space_params
+from tests.blocks import block
 
 SIZE, COUNT, DISTANCE, PAIRS = 8, 512, 3, 3
 SPACE: SpaceParams = space_params(stages=1, cells_per_stage=1, nodes=2, init_channels=8, widths=(0.25, 0.5, 1.0))
@@ -84,8 +85,8 @@ def found(task: Any, seed: int, **changes: Any) -> dict[str, float]:
         "health": Health(flips=0.0, budget=1.0, entropy=1.0),
     }
     parts: Any = [Planted(*task(100 * seed + i)) for i in range(2)]
-    runtime = RuntimeParams(device="cpu")
-    search = Search(SPACE, BinarizeParams(), SearchParams(**(values | changes)), runtime, *parts, seed)
+    runtime = block(RuntimeParams, device="cpu")
+    search = Search(SPACE, block(BinarizeParams), block(SearchParams, **(values | changes)), runtime, *parts, seed)
     result = search.run(NoCheckpoint(), Silent())
     op, depth, width = (probs.detach() for probs in search.distribution.probs())
     names = {name: i for i, name in enumerate(search.space.primitives)}
