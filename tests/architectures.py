@@ -9,13 +9,14 @@ import torch
 from bars.models.supernet import Sample
 from bars.params import SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
+from tests.blocks import block
 
 PRIMITIVES = ("binary_conv_3x3", "shortcut", "none")
 
 
 def space_params(**changes: object) -> SpaceParams:
     values: dict[str, object] = {"stages": 3, "cells_per_stage": 2, "init_channels": 8, "primitives": PRIMITIVES}
-    return SpaceParams.model_validate(values | changes)
+    return block(SpaceParams, **(values | changes))
 
 
 def random_space(rng: random.Random) -> SpaceParams:

@@ -102,8 +102,8 @@ class Grid:
         return self.datasets[name]
 
     def dataset_params(self, name: str) -> dict[str, Any]:
-        """JSON-able parameters of the data stage of a data set (here with its path)."""
-        return {"data": dict(sorted(self.dataset(name).model_dump(mode="json").items()))}
+        """JSON-able, canonical parameters of the data stage of a data set; it reruns when they change."""
+        return {"data": self.dataset(name).deciding("data")}
 
     def _raise_problems(self) -> None:
         if self._problems:

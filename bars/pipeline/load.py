@@ -45,7 +45,7 @@ class Params:
     @property
     def recipe(self) -> str:
         """``common`` or ``own`` (each baseline's original recipe)."""
-        return str(self.tree.get("recipe", "common"))
+        return str(self.tree["recipe"])
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -58,7 +58,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         problems = _check_references(tree)
     if problems:
         raise problems_error(f"{path} is not valid", problems)
-    return Params(path, files, tree, models.ReportParams.model_validate(tree.get("report", {})))
+    return Params(path, files, tree, models.ReportParams.model_validate(tree["report"]))
 
 
 # ----------------------------------------------------------------------------------------------------- YAML

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bars.params import DataParams
+from tests.blocks import block
 
 Counts = dict[str, dict[str, int]]
 
@@ -43,7 +44,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def folder_params() -> Callable[..., DataParams]:
     def make(root: Path, **values: Any) -> DataParams:
-        return DataParams(**{"source": "imagefolder", "path": str(root), "image_size": 12, **values})
+        return block(DataParams, **{"source": "imagefolder", "path": str(root), "image_size": 12, **values})
 
     return make
 

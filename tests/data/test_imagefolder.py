@@ -12,6 +12,7 @@ from bars.data import load_source
 from bars.data.imagefolder import FolderDataset
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]
@@ -94,7 +95,7 @@ def refused(params: DataParams, *said: str, test: bool = False) -> None:
 
 
 def test_no_path() -> None:
-    refused(DataParams(source="imagefolder", image_size=8), "data.path")
+    refused(block(DataParams, source="imagefolder", image_size=8), "data.path")
 
 
 def test_missing_folder(tmp_path: Path, folder_params: Params) -> None:

@@ -15,13 +15,14 @@ from bars.data import sources as sources_module
 from bars.data.part import MemoryPart, _groups
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]
 
 
 def opened(part: str = "train", **values: Any) -> Part:
-    params = DataParams(**{"source": "digits", "image_size": 8, **values})
+    params = block(DataParams, **{"source": "digits", "image_size": 8, **values})
     return open_part(params, Split.from_json(make_split(params), params), part)  # type: ignore[arg-type]
 
 
@@ -44,12 +45,12 @@ def same(a: list[Batch], b: list[Batch]) -> bool:
 def test_what_a_part_says_of_itself() -> None:
     part = opened("valid", classes=4, image_size=16, label="four digits")
     assert (part.name, part.label, part.num_classes, part.image_size) == ("valid", "four digits", 4, 16)
-    assert part.size == len(make_split(DataParams(source="digits", classes=4, image_size=16))["valid"])
+    assert part.size == len(make_split(block(DataParams, source="digits", classes=4, image_size=16))["valid"])
     assert part.steps(10, True) == part.size // 10 and part.steps(10, False) == -(-part.size // 10)
 
 
 def test_fixed_order_gives_back_the_pixels_of_the_split() -> None:
-    params = DataParams(source="digits", image_size=8, crop_padding=2, flip=True)
+    params = block(DataParams, source="digits", image_size=8, crop_padding=2, flip=True)
     split = Split.from_json(make_split(params), params)
     source = load_source(params)
     parts = {"train": split.train, "valid": split.valid, "train+valid": split.train + split.valid, "test": split.test}
@@ -173,7 +174,7 @@ def test_not_one_full_batch_is_an_error_at_the_call() -> None:
 
 # --------------------------------------------------------------------------------------------------- test part
 def test_test_images_of_digits_are_opened_for_the_test_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = DataParams(source="digits", image_size=8)
+    params = block(DataParams, source="digits", image_size=8)
     split = Split.from_json(make_split(params), params)
 
     def refuse(source: object) -> None:

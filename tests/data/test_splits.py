@@ -13,14 +13,15 @@ from PIL import Image
 from bars.data import Split, load_source, make_split, open_part, read_split
 from bars.errors import DataError, RecordError
 from bars.params import DataParams
+from tests.blocks import block
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]
-DIGITS = DataParams(source="digits", image_size=8)
+DIGITS = block(DataParams, source="digits", image_size=8)
 
 
 def digits(**values: Any) -> DataParams:
-    return DataParams(**{"source": "digits", "image_size": 8, **values})
+    return block(DataParams, **{"source": "digits", "image_size": 8, **values})
 
 
 def counts(params: DataParams, split: dict[str, Any], part: str) -> Counter[int]:

@@ -18,6 +18,7 @@ from bars.params import BinarizeParams
 from bars.space import Genotype, SearchSpace
 from bars.strategy.distribution import Distribution
 from tests.architectures import one_hot_sample, random_genotype, random_space, space_params
+from tests.blocks import block
 
 
 def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tensor]:
@@ -25,7 +26,7 @@ def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tenso
     torch.manual_seed(seed)
     params = random_space(rng).model_copy(update=changes)
     size = 32 if params.stem == "imagenet" else 8
-    binarize = BinarizeParams(weight_scale=rng.choice(["tensor", "channel", "none"]))
+    binarize = block(BinarizeParams, weight_scale=rng.choice(["tensor", "channel", "none"]))
     supernet = Supernet(params, binarize, size, 7)
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -57,7 +58,7 @@ def test_every_alpha_receives_a_gradient(width_mask: str, stem: str) -> None:
     params = space_params(stem=stem)
     size = 32 if stem == "imagenet" else 16
     torch.manual_seed(0)
-    supernet = Supernet(params, BinarizeParams(), size, 10, width_mask)
+    supernet = Supernet(params, block(BinarizeParams), size, 10, width_mask)
     distribution = Distribution(supernet.space, 0.5, torch.Generator().manual_seed(0))
     sample = distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(1))
     torch.nn.functional.cross_entropy(supernet(torch.randn(8, 3, size, size), sample), torch.arange(8)).backward()
@@ -75,7 +76,7 @@ def test_feature_masks_are_erased_before_the_sign() -> None:
     changed = {}
     for width_mask in ("feature", "activation"):
         torch.manual_seed(1)
-        supernet = Supernet(params, BinarizeParams(), 8, 10, width_mask)
+        supernet = Supernet(params, block(BinarizeParams), 8, 10, width_mask)
         cells = supernet.stages[0]
         seen: list[torch.Tensor] = []
         cells[1].preprocess.convs[0].register_forward_hook(lambda m, i, o, seen=seen: seen.append(o))
@@ -113,7 +114,7 @@ def test_networks_are_fully_binarized_unless_told_otherwise() -> None:
     for expand, expected in (("tile", True), ("conv1x1", True)):
         params = space_params(stem_expand=expand)
         genotype = random_genotype(SearchSpace.from_params(params), random.Random(0))
-        assert is_fully_binarized(Network(params, BinarizeParams(), genotype, 32, 10))[0] is expected
+        assert is_fully_binarized(Network(params, block(BinarizeParams), genotype, 32, 10))[0] is expected
 
 
 def test_the_template_has_its_shortcuts() -> None:
@@ -134,7 +135,7 @@ def test_the_template_has_its_shortcuts() -> None:
         {"stem_expand": "conv1x1"},
     ):
         torch.manual_seed(0)
-        network = Network(base.model_copy(update=changes), BinarizeParams(), genotype, 16, 10)
+        network = Network(base.model_copy(update=changes), block(BinarizeParams), genotype, 16, 10)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.endswith("gain"):  # at its initial value 1, an affine batch norm is a plain one
@@ -150,7 +151,7 @@ def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     from bars.models.unit import BinaryUnit
 
     torch.manual_seed(0)
-    unit = BinaryUnit(4, 8, 3, Template.of(space_params(), BinarizeParams(), track=False), stride=2, shortcut=True)
+    unit = BinaryUnit(4, 8, 3, Template.of(space_params(), block(BinarizeParams), track=False), stride=2, shortcut=True)
     x = torch.randn(2, 4, 8, 8)
     signs = torch.where(x >= 0, 1.0, -1.0)
     halves = []

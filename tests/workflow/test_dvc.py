@@ -172,7 +172,7 @@ def recorded(params: Params) -> dict[str, object]:
 
 
 def report(tree: dict[str, Any]) -> ReportParams:
-    return ReportParams.model_validate(tree.get("report", {}))
+    return ReportParams.model_validate(tree["report"])
 
 
 def test_a_stage_names_every_parameter_that_its_jobs_record(stages: dict[str, PipelineStage]) -> None:

@@ -84,9 +84,8 @@ def code(*modules):
 
 
 def data_params(wildcards):
-    """Params function: a data set, without how its images are fetched and loaded, which changes no split."""
-    data = GRID.dataset_params(wildcards.dataset)["data"]
-    return canonical({key: value for key, value in data.items() if key not in ("download", "workers")})
+    """Params function: what decides a data set's split."""
+    return canonical(GRID.dataset_params(wildcards.dataset))
 
 
 def any_of(names):
