@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -54,10 +54,11 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and their own
+        unknown = isinstance(error, UnidentifiedImageError)
         raise DataError(
             "an image cannot be read",
             where=str(path),
-            got=f"{type(error).__name__}: {error}",
+            got="no image, or of a kind that Pillow does not know" if unknown else f"{type(error).__name__}: {error}",
             do="replace the file, or delete it and make the split again",
         ) from error
 
