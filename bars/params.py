@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Slot = Literal["cifar10", "imagenet"]
 PositiveInt = Annotated[int, Field(ge=1)]
+# Batch norm takes its statistics of a batch: of one image alone there are none.
+BatchSize = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -182,7 +184,7 @@ class SearchParams(Block):
     """The bilevel search (BARS Sec. 3.2, 4.2)."""
 
     epochs: PositiveInt = Field(description="passes over the weight half of train")
-    batch_size: PositiveInt = Field(description="images of a weight step, and of an alpha step")
+    batch_size: BatchSize = Field(description="images of a weight step, and of an alpha step")
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(description="epochs with frozen alphas (Sec. 4.2.2)")
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
         description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through"
@@ -227,7 +229,7 @@ class DeriveParams(Block):
         description="best of K draws by validation loss, the mode, or uniform draws within the budget"
     )
     samples: PositiveInt = Field(description="K candidates")
-    batch_size: PositiveInt = Field(description="images of a validation batch")
+    batch_size: BatchSize = Field(description="images of a validation batch")
     budget_tolerance: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         description="largest relative distance of a candidate's BiOps from the budget; null: any candidate"
     )
@@ -239,7 +241,7 @@ class RetrainParams(Block):
     """Training from scratch (BARS Sec. 5.1)."""
 
     epochs: PositiveInt = Field(description="passes over train + valid")
-    batch_size: PositiveInt = Field(description="images of a step")
+    batch_size: BatchSize = Field(description="images of a step")
     optimizer: Literal["adam", "sgd"] = Field(description="update rule")
     lr: Annotated[float, Field(gt=0)] = Field(description="largest learning rate")
     lr_end: Annotated[float, Field(ge=0)] = Field(description="learning rate at the end (cosine, linear, one_cycle)")

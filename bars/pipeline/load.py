@@ -63,7 +63,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 # ----------------------------------------------------------------------------------------------------- YAML
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice and reads 1e-3 as a number, as YAML 1.2 does."""
+    """SafeLoader that refuses a key written twice and, as YAML 1.2 and DVC do, reads 1e-3 as a number, off as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -80,6 +80,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -101,8 +107,19 @@ def _read_with_includes(path: Path, above: tuple[Path, ...]) -> tuple[Tree, tupl
         raise ParamsError(
             "include is not a path", where=f"include in {path}", got=repr(include), allowed="one file name"
         )
-    below, files = _read_with_includes(path.parent / include, (*above, path))
+    below, files = _read_with_includes(_find(include, path), (*above, path))
     return merge_files(below, tree), (path, *files)
+
+
+def _find(include: str, including: Path) -> Path:
+    """The included file: beside the including one, in the nearest folder above it, or in the working directory.
+
+    So a study finds params.yaml wherever in the project it is copied to.
+    """
+    beside = including.parent / include
+    others = [*including.absolute().parent.parents, Path.cwd()]
+    tried = (path for path in (beside, *(folder / include for folder in others)) if path.is_file())
+    return next((path for path in tried if not path.samefile(including)), beside)
 
 
 def _read_yaml(path: Path, included_by: Path | None) -> Tree:

@@ -16,10 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bars.data import manifest
 from bars.params import DataParams
 from tests.blocks import block
 
 Counts = dict[str, dict[str, int]]
+
+
+@pytest.fixture(autouse=True)
+def _own_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "MANIFESTS", tmp_path / "manifests")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from bars.models.counting import count_model
 from bars.params import BinarizeParams, ModelParams
 from bars.pipeline.experiments import Grid, num_classes
 from bars.pipeline.load import load_params
-from bars.space import Genotype, SearchSpace
+from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.blocks import block
 from tests.grids import DELETE
 
@@ -407,6 +407,22 @@ def test_a_genotype_in_the_grid_or_in_a_file(make_grid: MakeGrid, tmp_path: Path
     )
 
 
+def test_a_genotype_of_another_space_keeps_only_its_experiment_from_running(make_grid: MakeGrid) -> None:
+    foreign = SearchSpace(3, 1, 4, (0.5, 1.0), ("binary_conv_3x3", "shortcut", "none"), "stage")
+    edges = {name: dict.fromkeys(foreign.edges, "shortcut") for name in foreign.all_types}
+    genotype = Genotype(foreign, (StageGenotype(1, 1.0),) * 3, edges).to_json()
+    grid = make_grid({"experiments/ablations/mine": {"slot": "cifar10", "genotype": genotype}})
+    assert grid["a"].reason is None
+    with pytest.raises(GridError, match="belongs to another search space"):
+        grid["mine"].inputs("derive", 0)
+
+
+@pytest.mark.parametrize("block", ["search", "derive", "retrain"])
+def test_no_batch_of_one_image(make_grid: MakeGrid, block: str) -> None:
+    where = {f"experiments/searched/a/{block}": {"batch_size": 1}}
+    refused(make_grid, where, ParamsError, f"{block}.batch_size: got 1, allowed a whole number >= 2")
+
+
 # -------------------------------------------------------------------------------------------------- the repository
 def test_number_of_classes_without_opening_images(tmp_path: Path) -> None:
     def data(**given: Any) -> models.DataParams:
@@ -418,6 +434,7 @@ def test_number_of_classes_without_opening_images(tmp_path: Path) -> None:
     assert num_classes(data(source="imagefolder", path=str(tmp_path / "absent"))) is None
     for name in ("cat", "dog", "owl"):
         (tmp_path / "train" / name).mkdir(parents=True)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
     assert num_classes(data(source="imagefolder", path=str(tmp_path))) == 3
 
 

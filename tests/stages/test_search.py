@@ -307,5 +307,5 @@ def test_random_architectures_share_the_window_of_derived_ones() -> None:
     ],
 )
 def test_learning_rates(schedule: Any, shares: tuple[float, ...], rates: tuple[float, ...]) -> None:
-    options = block(RetrainParams, epochs=1, batch_size=1, lr=1.0, schedule=schedule, milestones=(0.5, 0.8))
+    options = block(RetrainParams, epochs=1, batch_size=2, lr=1.0, schedule=schedule, milestones=(0.5, 0.8))
     assert [learning_rate(options, s) for s in shares] == pytest.approx(rates)
