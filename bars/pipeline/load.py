@@ -12,6 +12,7 @@ import yaml
 
 from bars import params as models
 from bars.errors import ParamsError
+from bars.pipeline.home import included
 from bars.pipeline.problems import check, hint, join, one_of, problems_error
 from bars.pipeline.schema import GROUPS, SLOTS, file_model
 
@@ -101,7 +102,7 @@ def _read_with_includes(path: Path, above: tuple[Path, ...]) -> tuple[Tree, tupl
         raise ParamsError(
             "include is not a path", where=f"include in {path}", got=repr(include), allowed="one file name"
         )
-    below, files = _read_with_includes(path.parent / include, (*above, path))
+    below, files = _read_with_includes(included(include, path), (*above, path))
     return merge_files(below, tree), (path, *files)
 
 
