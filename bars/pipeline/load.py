@@ -12,6 +12,7 @@ import yaml
 
 from bars import params as models
 from bars.errors import ParamsError
+from bars.pipeline.home import included
 from bars.pipeline.problems import check, hint, join, one_of, problems_error
 from bars.pipeline.schema import GROUPS, SLOTS, file_model
 
@@ -116,7 +117,7 @@ def _find(include: str, including: Path) -> Path:
 
     So a study finds params.yaml wherever in the project it is copied to.
     """
-    beside = including.parent / include
+    beside = included(include, including)
     others = [*including.absolute().parent.parents, Path.cwd()]
     tried = (path for path in (beside, *(folder / include for folder in others)) if path.is_file())
     return next((path for path in tried if not path.samefile(including)), beside)

@@ -5,8 +5,10 @@ for artifact in (*TABLES, *FIGURES):
     rule:
         name:
             artifact
+        message:
+            f"Write {artifact} from the results of scale {SCALE}"
         input:
-            [f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
+            results=[f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
             chain=files_behind(need_paths(artifact, GRID)),
             code=artifact_code(artifact),
         output:
@@ -25,17 +27,23 @@ for artifact in (*TABLES, *FIGURES):
             ],
         log:
             f"logs/{SCALE}/{artifact}.log",
+        benchmark:
+            f"logs/{SCALE}/{artifact}.tsv"
         conda:
             ENVIRONMENT
+        resources:
+            mem_mb=memory("report"),
         params:
             scale=SCALE,
             report=canonical(parameters(artifact, GRID)),
             command=command(kind, artifact, depth=1),
         shell:
-            "python -m bars {params.command} > {log:q} 2>&1"
+            BARS
 
 
 rule metrics:
+    message:
+        "Gather the means over seeds that `dvc metrics show` reads"
     input:
         runs=evaluated(),
         script=local(beside("workflow/scripts/metrics.py")),
