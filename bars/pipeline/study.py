@@ -1,4 +1,4 @@
-"""Snakemake's configuration as a params file: what --configfile and --config say stands above the file they build on."""
+"""Snakemake's configuration as a params file: --configfile and --config stand above the file they build on."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 
 rule data:
-    message:
-        "Split the images of {wildcards.dataset} into train, valid and test"
     input:
         code=code(*DATA_MODULES),
     output:
@@ -21,6 +19,8 @@ rule data:
     params:
         data=data_params,
         command=command("data", "{dataset}", depth=4),
+    message:
+        "Split the images of {wildcards.dataset} into train, valid and test"
     shell:
         BARS
 
@@ -31,8 +31,6 @@ for stage in paths.STAGES:
     rule:
         name:
             stage
-        message:
-            f"{stage.capitalize()} {{wildcards.experiment}}, seed {{wildcards.seed}}"
         input:
             results=stage_inputs(stage),
             chain=stage_chain(stage),
@@ -47,9 +45,9 @@ for stage in paths.STAGES:
             group=any_of(GROUPS),
             experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
             seed=r"\d+",
+        retries: 1 if stage in RESUMED else 0
         conda:
             ENVIRONMENT
-        retries: 1 if stage in RESUMED else 0
         threads: lambda wildcards: experiment_of(wildcards).runtime.threads
         resources:
             gpu=lambda wildcards: gpus(experiment_of(wildcards).runtime.device),
@@ -57,6 +55,8 @@ for stage in paths.STAGES:
         params:
             stage=stage_params(stage),
             command=command(stage, "{experiment}", "--seed", "{seed}", depth=6),
+        message:
+            f"{stage.capitalize()} {{wildcards.experiment}}, seed {{wildcards.seed}}"
         shell:
             BARS
 
