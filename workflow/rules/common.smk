@@ -12,11 +12,11 @@ from snakemake.exceptions import WorkflowError
 ROOT = os.path.relpath(workflow.basedir)
 sys.path.insert(0, str(workflow.basedir))
 
+from bars.commands.parent import die_with_parent
 from bars.errors import BarsError, GridError
 from bars.pipeline import paths
 from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
-from bars.pipeline.files import die_with_parent
 from bars.pipeline.load import GROUPS, load_params
 from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
 
