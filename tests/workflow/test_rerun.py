@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bars.report.inputs import FIGURES, TABLES
-from tests.workflow.planning import STUDY, FakeTree, plan
+from tests.workflow.planning import STUDY, FakeTree, Job, plan
 
 CHAIN = ("search", "derive", "retrain", "evaluate")
 
@@ -96,6 +96,35 @@ def test_an_edit_of_the_code_reruns_what_imports_it(
     pending = fake_tree.pending("all")
     assert rerun <= pending
     assert not spared & pending
+
+
+def dependents(jobs: list[Job], roots: set[str]) -> set[str]:
+    """The roots, and every job that reads what one of them or of their dependents writes."""
+    found = set(roots)
+    while True:
+        written = {path for job in jobs if job.run in found for path in job.outputs}
+        more = {job.run for job in jobs if job.outputs and written & set(job.inputs)} - found
+        if not more:
+            return found
+        found |= more
+
+
+@pytest.mark.parametrize(
+    ("source", "group", "changed"),
+    [
+        ("bars/training/loop.py", None, ("search", "retrain")),
+        ("bars/models/counting.py", "baselines", ("retrain", "evaluate")),
+    ],
+)
+def test_an_edit_reruns_exactly_the_stages_that_run_it_and_what_reads_them(
+    source: str, group: str | None, changed: tuple[str, ...], fake_tree: FakeTree
+) -> None:
+    """A finished project, one edit, ``snakemake -n``."""
+    jobs = plan(["all"], root=fake_tree.root, directory=fake_tree.root, params=STUDY)
+    roots = {job.run for job in jobs if job.rule in changed and group in (None, job.wildcards["group"])}
+    assert roots
+    fake_tree.edit(source, lambda text: text + "\n")
+    assert fake_tree.pending("all") == dependents(jobs, roots)
 
 
 def test_a_lost_output_is_made_again(fake_tree: FakeTree) -> None:
