@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bars.commands.leftovers import leftovers
+from bars.commands.locks import LOCKS
 from bars.commands.run import CHECKPOINTS
 from bars.errors import BarsError
 from bars.params import DataParams, RuntimeParams
 from bars.pipeline.experiments import Grid
-from bars.pipeline.files import LOCKS, check_writable
+from bars.pipeline.files import check_writable
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.provenance import git_state
 

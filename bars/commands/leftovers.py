@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bars.pipeline.files import locked_folders
+from bars.commands.locks import locked_folders
 
 SNAKEMAKE_LOCKS, DVC_LOCK = Path(".snakemake/locks"), Path(".dvc/tmp/rwlock")
 

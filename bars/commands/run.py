@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bars.commands.locks import StageLock
+from bars.commands.parent import die_with_parent
 from bars.commands.progress import EpochProgress, duration
 from bars.errors import DeviceError
 from bars.pipeline import paths
 from bars.pipeline.experiments import DATA_MODULES, Grid
-from bars.pipeline.files import StageLock, atomic_directory, check_writable, die_with_parent
+from bars.pipeline.files import atomic_directory, check_writable
 from bars.pipeline.load import load_params
 from bars.pipeline.provenance import StageRun, hash_inputs, verify_inputs
 from bars.pipeline.records import write_json

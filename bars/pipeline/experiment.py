@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bars import params as models
 from bars.errors import GridError
@@ -25,85 +25,43 @@ _STAGES_OF: dict[str, tuple[Stage, ...]] = {
 }
 
 
-class StageView:
+class Blocks:
+    """The parameter blocks by name, of which a stage or an experiment has some."""
+
+    data: models.DataParams  # of retrain and evaluate; in the view of search and derive, that of the search
+    search_data: models.DataParams  # of search and derive
+    space: models.SpaceParams  # its channels already multiplied by width_multiplier
+    binarize: models.BinarizeParams
+    search: models.SearchParams  # its budget in absolute BiOps
+    derive: models.DeriveParams
+    retrain: models.RetrainParams
+    evaluate: models.EvaluateParams
+    runtime: models.RuntimeParams
+    model: models.ModelParams  # the hand-made network
+
+
+class StageView(Blocks):
     """The values one stage may read; reading any other block is an error, so a stage's parameter list is complete."""
 
+    slot: models.Slot  # picks a hand-made network's stem
+    budget_biops: int  # of random draws
+    rank_seeds: list[int]  # of the supernets that score a ranked architecture, in the order of their files
+    genotype: dict[str, Any]  # given in params.yaml
+
     def __init__(self, stage: str, values: Mapping[str, Any]) -> None:
-        self._stage, self._values = stage, dict(values)
+        vars(self).update(values, _stage=stage)
 
-    def _get(self, name: str) -> Any:
-        if name not in self._values:
-            raise AttributeError(f"stage {self._stage} does not read {name}; it reads {', '.join(self._values)}")
-        return self._values[name]
+    if not TYPE_CHECKING:  # which would then let any name pass
 
-    @property
-    def data(self) -> models.DataParams:
-        """The stage's data set (that of the search for search and derive)."""
-        return self._get("data")  # type: ignore[no-any-return]
-
-    @property
-    def space(self) -> models.SpaceParams:
-        """The search space, with the network's own channel count."""
-        return self._get("space")  # type: ignore[no-any-return]
-
-    @property
-    def binarize(self) -> models.BinarizeParams:
-        """Binarisation."""
-        return self._get("binarize")  # type: ignore[no-any-return]
-
-    @property
-    def search(self) -> models.SearchParams:
-        """The search, its budget in absolute BiOps."""
-        return self._get("search")  # type: ignore[no-any-return]
-
-    @property
-    def derive(self) -> models.DeriveParams:
-        """The derivation."""
-        return self._get("derive")  # type: ignore[no-any-return]
-
-    @property
-    def retrain(self) -> models.RetrainParams:
-        """Training from scratch."""
-        return self._get("retrain")  # type: ignore[no-any-return]
-
-    @property
-    def evaluate(self) -> models.EvaluateParams:
-        """The evaluation."""
-        return self._get("evaluate")  # type: ignore[no-any-return]
-
-    @property
-    def runtime(self) -> models.RuntimeParams:
-        """How to compute."""
-        return self._get("runtime")  # type: ignore[no-any-return]
-
-    @property
-    def model(self) -> models.ModelParams:
-        """The hand-made network."""
-        return self._get("model")  # type: ignore[no-any-return]
-
-    @property
-    def slot(self) -> models.Slot:
-        """The slot, which picks a hand-made network's stem."""
-        return self._get("slot")  # type: ignore[no-any-return]
-
-    @property
-    def budget_biops(self) -> int:
-        """The budget of random draws, in BiOps."""
-        return self._get("budget_biops")  # type: ignore[no-any-return]
-
-    @property
-    def rank_seeds(self) -> list[int]:
-        """Seeds of the supernets that score a ranked architecture, in the order of their files."""
-        return self._get("rank_seeds")  # type: ignore[no-any-return]
-
-    @property
-    def genotype(self) -> dict[str, Any]:
-        """A genotype given in params.yaml."""
-        return self._get("genotype")  # type: ignore[no-any-return]
+        def __getattr__(self, name: str) -> Any:
+            """Asked for what was not given."""
+            known = vars(self)
+            read = ", ".join(key for key in known if key != "_stage")
+            raise AttributeError(f"stage {known.get('_stage')} does not read {name}; it reads {read}")
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Blocks):
     """One row of the grid, resolved at one scale. Blocks that do not apply raise GridError when read."""
 
     name: str
@@ -141,7 +99,7 @@ class Experiment:
         """Whether a block applies."""
         return block in self.blocks
 
-    def block(self, name: str) -> models.Block:
+    def block(self, name: str) -> Any:
         """A block by name. Raises GridError if it does not apply or the experiment is not run at this scale."""
         if name not in self.blocks:
             raise GridError(
@@ -149,61 +107,18 @@ class Experiment:
             )
         return self.blocks[name]
 
-    @property
-    def data(self) -> models.DataParams:
-        """Data of retrain and evaluate."""
-        return self.block("data")  # type: ignore[return-value]
+    if not TYPE_CHECKING:  # which would then let any name pass
 
-    @property
-    def search_data(self) -> models.DataParams:
-        """Data of search and derive."""
-        return self.block("search_data")  # type: ignore[return-value]
-
-    @property
-    def space(self) -> models.SpaceParams:
-        """The search space (its channels already multiplied by width_multiplier)."""
-        return self.block("space")  # type: ignore[return-value]
-
-    @property
-    def binarize(self) -> models.BinarizeParams:
-        """Binarisation."""
-        return self.block("binarize")  # type: ignore[return-value]
-
-    @property
-    def search(self) -> models.SearchParams:
-        """The search, its budget in absolute BiOps."""
-        return self.block("search")  # type: ignore[return-value]
-
-    @property
-    def derive(self) -> models.DeriveParams:
-        """The derivation."""
-        return self.block("derive")  # type: ignore[return-value]
-
-    @property
-    def retrain(self) -> models.RetrainParams:
-        """Training from scratch."""
-        return self.block("retrain")  # type: ignore[return-value]
-
-    @property
-    def evaluate(self) -> models.EvaluateParams:
-        """The evaluation."""
-        return self.block("evaluate")  # type: ignore[return-value]
-
-    @property
-    def runtime(self) -> models.RuntimeParams:
-        """How to compute."""
-        return self.block("runtime")  # type: ignore[return-value]
-
-    @property
-    def model(self) -> models.ModelParams:
-        """The hand-made network."""
-        return self.block("model")  # type: ignore[return-value]
+        def __getattr__(self, name: str) -> Any:
+            """The blocks, which are no fields."""
+            if name not in Blocks.__annotations__:
+                raise AttributeError(f"an experiment has no {name}")
+            return self.block(name)
 
     @property
     def budget_biops(self) -> int | None:
         """The budget in BiOps of a searched or random experiment."""
-        biops = self.search.budget.biops if self.has("search") else None
-        return biops
+        return self.search.budget.biops if self.has("search") else None
 
     # -------------------------------------------------------------------------------------------- files
     def dir(self, stage: str, seed: int) -> str:

@@ -28,6 +28,34 @@ def problems_error(what: str, problems: Iterable[str]) -> ParamsError:
     return ParamsError(what + count + ":\n" + "\n".join(f"  {line}" for line in lines))
 
 
+class Problems:
+    """Collects problems, to tell all of them at once; a value that many experiments lack is one problem."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._unwritten: dict[tuple[str, str], list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._lines or self._unwritten)
+
+    def add(self, line: str) -> None:
+        """One problem: ``dotted.path: what``."""
+        self._lines.append(line)
+
+    def unwritten(self, key: str, why: str, name: str) -> None:
+        """Nobody writes this key of experiment ``name``."""
+        self._unwritten.setdefault((key, why), []).append(name)
+
+    def raise_any(self, what: str) -> None:
+        """Raises ParamsError unless there is none."""
+        lines = list(self._lines)
+        for (key, why), names in self._unwritten.items():
+            others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            lines.append(f"{key} of {', '.join(names[:3])}{others}: {why}")
+        if lines:
+            raise problems_error(what, lines)
+
+
 def one_of(names: Iterable[str]) -> str:
     """Allowed words as text."""
     return "one of " + ", ".join(names)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bars.errors import GenotypeError, RecordError
+from bars.pipeline import formats
 from bars.pipeline.files import atomic_write, pretty_json, wide_json
+from bars.pipeline.formats import AGAIN
 from bars.pipeline.problems import check, explain
 from bars.space import Genotype, SearchSpace
 
@@ -198,15 +198,15 @@ R = TypeVar("R", bound=Record)
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON object. Raises RecordError if it is missing, truncated or something else."""
-    text = _read_text(path)
+    text = formats.read_text(path)
     try:
         value = json.loads(text)
     except ValueError as error:
         raise RecordError(
-            "a stage file is not valid JSON (truncated?)", where=str(path), got=str(error), do=_AGAIN
+            "a stage file is not valid JSON (truncated?)", where=str(path), got=str(error), do=AGAIN
         ) from None
     if not isinstance(value, dict):
-        raise RecordError("a stage file is not a JSON object", where=str(path), got=type(value).__name__, do=_AGAIN)
+        raise RecordError("a stage file is not a JSON object", where=str(path), got=type(value).__name__, do=AGAIN)
     return value
 
 
@@ -263,14 +263,14 @@ def write_search_epochs(path: str | Path, rows: Sequence[SearchEpoch], primitive
         *_columns(SearchEpoch, "shares"),
         *(SHARE_PREFIX + p for p in primitives or (rows[0].shares if rows else ())),
     ]
-    _write_csv(path, columns, (_search_row(row) for row in rows))
+    formats.write_csv(path, columns, (_search_row(row) for row in rows))
 
 
 def read_search_epochs(path: str | Path) -> list[SearchEpoch]:
     """search/epochs.csv."""
     fixed = _columns(SearchEpoch, "shares")
     rows = []
-    for line, row in _read_csv(path, fixed, free_prefix=SHARE_PREFIX):
+    for line, row in formats.read_csv(path, fixed, free_prefix=SHARE_PREFIX):
         shares = {k.removeprefix(SHARE_PREFIX): v for k, v in row.items() if k.startswith(SHARE_PREFIX)}
         rest: dict[str, Any] = {k: v for k, v in row.items() if k in fixed}
         rows.append(_row({**rest, "shares": shares}, SearchEpoch, path, line))
@@ -279,106 +279,51 @@ def read_search_epochs(path: str | Path) -> list[SearchEpoch]:
 
 def write_retrain_epochs(path: str | Path, rows: Sequence[RetrainEpoch]) -> None:
     """retrain/epochs.csv."""
-    _write_csv(path, _columns(RetrainEpoch), (row.model_dump() for row in rows))
+    formats.write_csv(path, _columns(RetrainEpoch), (row.model_dump() for row in rows))
 
 
 def read_retrain_epochs(path: str | Path) -> list[RetrainEpoch]:
     """retrain/epochs.csv."""
-    return [_row(row, RetrainEpoch, path, line) for line, row in _read_csv(path, _columns(RetrainEpoch))]
+    return [_row(row, RetrainEpoch, path, line) for line, row in formats.read_csv(path, _columns(RetrainEpoch))]
 
 
 def write_candidates(path: str | Path, rows: Sequence[Candidate]) -> None:
     """derive/candidates.csv; the genotype is a JSON text."""
     dumped = ({**row.model_dump(), "genotype": json.dumps(row.genotype, separators=(",", ":"))} for row in rows)
-    _write_csv(path, _columns(Candidate), dumped)
+    formats.write_csv(path, _columns(Candidate), dumped)
 
 
 def read_candidates(path: str | Path) -> list[Candidate]:
     """derive/candidates.csv. Raises RecordError unless exactly one candidate is chosen."""
     rows = []
-    for line, row in _read_csv(path, _columns(Candidate)):
+    for line, row in formats.read_csv(path, _columns(Candidate)):
         try:
             genotype = json.loads(row["genotype"] or "")
         except ValueError as error:
             raise RecordError(
-                "a genotype is not valid JSON", where=f"{path}, line {line}", got=str(error), do=_AGAIN
+                "a genotype is not valid JSON", where=f"{path}, line {line}", got=str(error), do=AGAIN
             ) from None
         rows.append(_row({**row, "genotype": genotype}, Candidate, path, line))
     if sum(row.chosen for row in rows) != 1:
         chosen = [row.index for row in rows if row.chosen]
-        raise RecordError("not exactly one candidate is chosen", where=str(path), got=str(chosen), do=_AGAIN)
+        raise RecordError("not exactly one candidate is chosen", where=str(path), got=str(chosen), do=AGAIN)
     return rows
 
 
-# ----------------------------------------------------------------------------------------------------- Parquet
 def write_alphas(path: str | Path, rows: Iterable[AlphaRow]) -> None:
     """search/alphas.parquet; the same rows give the same bytes."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types: list[pa.DataType] = [pa.int32(), pa.string(), pa.string(), pa.int32(), pa.int32(), pa.string()]
-    types += [pa.float64(), pa.float64()]
-    schema = pa.schema(list(zip(AlphaRow._fields, types, strict=True)))
-    columns = list(zip(*rows, strict=True)) or [()] * len(AlphaRow._fields)
-    table = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], schema=schema)
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    atomic_write(path, sink.getvalue())
+    formats.write_parquet(path, get_type_hints(AlphaRow), rows)
 
 
 def read_alphas(path: str | Path) -> list[AlphaRow]:
     """search/alphas.parquet as rows, in the order written."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _exists(path)
-    try:
-        table = pq.read_table(path)
-        columns = [column.to_pylist() for column in table.columns]
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-        raise RecordError(
-            "a stage file is not valid Parquet (truncated?)", where=str(path), got=str(error), do=_AGAIN
-        ) from None
-    if tuple(table.column_names) != AlphaRow._fields:
-        raise RecordError(
-            "a stage file has other columns",
-            where=str(path),
-            got=", ".join(table.column_names),
-            allowed=", ".join(AlphaRow._fields),
-            do=_AGAIN,
-        )
-    kinds = (int, str, str, int, int, str, float, float)
-    if not all(isinstance(v, kind) for kind, column in zip(kinds, columns, strict=True) for v in column):
-        raise RecordError("a stage file has columns of other types", where=str(path), got=str(table.schema), do=_AGAIN)
-    return [AlphaRow(*row) for row in zip(*columns, strict=True)]
+    return [AlphaRow(*row) for row in formats.read_parquet(path, get_type_hints(AlphaRow))]
 
 
 # ----------------------------------------------------------------------------------------------------- helpers
-_AGAIN = "remove the folder and run its stage again"
-
-
-def _exists(path: str | Path) -> None:
-    if not Path(path).is_file():
-        raise RecordError(
-            "a stage file is missing",
-            where=str(path),
-            do="run its stage first, or the whole workflow: snakemake --cores 2",
-        )
-
-
-def _read_text(path: str | Path) -> str:
-    _exists(path)
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError("a stage file cannot be read", where=str(path), got=str(error), do=_AGAIN) from None
-
-
 def _validated(value: Mapping[str, Any], model: type[R], where: str) -> R:
     if problems := check(model, value):
-        raise RecordError(
-            "a stage file is not valid:\n" + "\n".join(f"  {p}" for p in problems), where=where, do=_AGAIN
-        )
+        raise RecordError("a stage file is not valid:\n" + "\n".join(f"  {p}" for p in problems), where=where, do=AGAIN)
     return model.model_validate(value)
 
 
@@ -391,52 +336,9 @@ def _search_row(row: SearchEpoch) -> dict[str, Any]:
     return {**values, **{SHARE_PREFIX + k: v for k, v in row.shares.items()}}
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def _write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
-    atomic_write(path, text.getvalue())
-
-
-def _read_csv(
-    path: str | Path, columns: Sequence[str], free_prefix: str | None = None
-) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Line number and cells of each row (an empty cell is None), once the header and the last line are whole."""
-    text = _read_text(path)
-    if not text.endswith("\n"):
-        raise RecordError("a stage file ends in the middle of a line", where=str(path), do=_AGAIN)
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
-    fixed = [name for name in header if not (free_prefix and name.startswith(free_prefix))]
-    if fixed != list(columns) or len(set(header)) != len(header):
-        raise RecordError(
-            "a stage file has other columns",
-            where=str(path),
-            got=", ".join(header),
-            allowed=", ".join(columns),
-            do=_AGAIN,
-        )
-    for row in reader:
-        if len(row) != len(header):
-            raise RecordError(
-                "a row has another number of cells", where=f"{path}, line {reader.line_num}", got=len(row), do=_AGAIN
-            )
-        yield reader.line_num, {name: cell or None for name, cell in zip(header, row, strict=True)}
-
-
 def _row(row: Mapping[str, Any], model: type[R], path: str | Path, line: int) -> R:
     try:
         return model.model_validate(row)
     except ValidationError as error:
         problems = "; ".join(explain(error, model, row))
-        raise RecordError("a row is not valid", where=f"{path}, line {line}", got=problems, do=_AGAIN) from None
+        raise RecordError("a row is not valid", where=f"{path}, line {line}", got=problems, do=AGAIN) from None

@@ -74,7 +74,7 @@ def parameters(name: str, grid: Grid) -> dict[str, Any]:
         "experiments": {
             e.name: {
                 "about": [e.group, e.kind, e.slot, e.label, e.reason, list(e.seeds), e.own_recipe, e.width_multiplier],
-                "blocks": {key: e.block(key).model_dump(mode="json") for key in blocks if e.has(key)},
+                "blocks": {key: e.block(key).deciding(name) for key in blocks if e.has(key)},
             }
             for experiment in dict.fromkeys(names)
             if (e := grid.experiments.get(experiment)) is not None

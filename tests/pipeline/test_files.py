@@ -4,10 +4,7 @@ import hashlib
 import json
 import math
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from hypothesis import strategies as st
 
 from bars.errors import OutputError
 from bars.pipeline import files
-from bars.pipeline.files import StageLock, atomic_directory, atomic_write
+from bars.pipeline.files import atomic_directory, atomic_write
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -113,84 +110,6 @@ def test_what_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
             act(tmp_path / "file" / "below")  # a file stands in the way (rights mean nothing to root)
     files.check_writable(tmp_path / "new" / "folder")
     assert os.listdir(tmp_path / "new") == []
-
-
-# ----------------------------------------------------------------------------------------------------- locks
-HOLD = """
-import sys, time
-from bars.pipeline.files import StageLock
-with StageLock(sys.argv[1], sys.argv[2]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
-    target, locks = tmp_path / "search", tmp_path / "locks"
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(target), str(locks)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(OutputError, match=f"process {holder.pid} on "), StageLock(target, locks):
-            pass
-        assert [str(holder.pid) in line for line in files.locked_folders(locks)] == [True]
-        with StageLock(tmp_path / "derive", locks):  # another folder is free
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
-    with StageLock(target, locks):
-        assert len(files.locked_folders(locks)) == 1
-    assert files.locked_folders(locks) == []
-
-
-def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
-    for _ in range(2):
-        with pytest.raises(KeyError), StageLock(tmp_path / "x", tmp_path):
-            raise KeyError
-
-
-# --------------------------------------------------------------------------------------------------- with the parent
-CHILD = """
-import os, time
-from bars.pipeline.files import die_with_parent
-die_with_parent()
-print(os.getpid(), flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pidfds are Linux's")
-@pytest.mark.parametrize("between", [False, True], ids=["parent", "shell between snakemake and us"])
-def test_a_killed_parent_takes_its_stage_with_it(tmp_path: Path, between: bool) -> None:
-    script = tmp_path / ("snakemake" if between else "parent")
-    script.write_text(
-        "import subprocess, sys\n"
-        + (
-            "subprocess.run(['bash', '-c', '\"$0\" -c \"$1\"; true', sys.executable, sys.argv[1]])"
-            if between
-            else "subprocess.run([sys.executable, '-c', sys.argv[1]])"
-        )
-    )
-    parent = subprocess.Popen([sys.executable, str(script), CHILD], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    assert files.process_lives(child)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    for _ in range(100):
-        if not _running(child):
-            return
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("the child went on")
-
-
-def _running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_living_and_ended_processes() -> None:

@@ -116,7 +116,7 @@ def test_every_problem_is_told_with_its_layer(write_params: Any) -> None:
                 "defaults/retrain/lr": -1,
                 "experiments/searched/a/serach": {},
                 "experiments/ablations/a-shared/space/cell_types": "starfish",
-                "report": {"claims": {"confidence": 2}},
+                "report/claims/confidence": 2,
             }
         )
     )

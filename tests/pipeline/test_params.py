@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from bars.errors import ParamsError
 from bars.params import Block, DataParams, ReportParams, RuntimeParams
 from bars.pipeline.experiments import Grid
 from bars.pipeline.schema import BLOCKS
 from tests.blocks import block, tree
+from tests.grids import DELETE
 
 MakeGrid = Callable[..., Grid]
 
@@ -56,3 +58,9 @@ def test_stages_record_what_decides_them(edits: dict[str, Any], split: bool, sta
     assert (before.dataset_params("cifar10") != after.dataset_params("cifar10")) == split
     for stage in before["a"].stages:
         assert (before["a"].stage_params(stage) != after["a"].stage_params(stage)) == stages
+
+
+def test_a_value_that_nobody_gives_is_one_problem(make_grid: MakeGrid) -> None:
+    with pytest.raises(ParamsError, match=r"search\.weight_decay of a, b, a-argmax and \d more: missing") as caught:
+        make_grid({"defaults/search/weight_decay": DELETE})
+    assert str(caught.value).count("weight_decay") == 1

@@ -193,6 +193,21 @@ def test_alphas_rest_during_warm_up_and_are_all_moved_after_it() -> None:
     assert all(abs(sum(p["prob"] for p in BASE.alphas[i : i + 3]) - 1) < 1e-12 for i in range(0, 9, 3))
 
 
+def test_no_batch_is_fetched_to_be_thrown_away() -> None:
+    """Of valid: one batch to score in a warm epoch, and one per alpha step after it."""
+    fetched: list[int] = []
+
+    class Counted(Images):
+        def batches(self, batch_size: int, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
+            for batch in super().batches(batch_size, **options):
+                fetched.append(options["epoch"])
+                yield batch
+
+    parts: tuple[Any, Any] = (Images(0), Counted(1))
+    search(SPACE, BINARIZE, params(), CPU, *parts, 0, NoCheckpoint(), Silent())
+    assert fetched == [0, 1, 1, 2, 2]  # epochs of two steps, the first one warm
+
+
 def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
     """The step splits the chain rule at the sample; one backward pass through everything must give the same."""
     parts: tuple[Any, Any] = (Images(0), Images(1))

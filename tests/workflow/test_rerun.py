@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bars.report.inputs import FIGURES, TABLES
-from tests.workflow.planning import STUDY, FakeTree, plan
+from tests.workflow.planning import STUDY, FakeTree, Job, plan
 
 CHAIN = ("search", "derive", "retrain", "evaluate")
 
@@ -63,9 +63,11 @@ def test_a_value_written_otherwise_or_in_another_file_reruns_nothing(fake_tree: 
     assert fake_tree.pending("all", params="other.yaml") == set()
 
 
-def test_how_images_are_loaded_reruns_no_stage_but_where_they_lie_does(fake_tree: FakeTree) -> None:
-    fake_tree.edit("params.yaml", lambda t: t.replace("source: digits,", "source: digits, workers: 3,"))
-    assert fake_tree.pending("all") <= set(FIGURES)
+def test_what_changes_no_result_reruns_no_stage(fake_tree: FakeTree) -> None:
+    """The fields marked so in bars/params.py; where images lie decides the split alone, and through it the rest."""
+    given = "source: digits, workers: 3, download: true,"
+    fake_tree.edit("params.yaml", lambda t: t.replace("source: digits,", given).replace("device: auto", "device: cpu"))
+    assert fake_tree.pending("all") == set()
     fake_tree.edit("params.yaml", lambda t: t.replace("workers: 3,", "path: elsewhere,"))
     assert {"data", "bars-b:search"} <= fake_tree.pending("all")
 
@@ -96,6 +98,35 @@ def test_an_edit_of_the_code_reruns_what_imports_it(
     pending = fake_tree.pending("all")
     assert rerun <= pending
     assert not spared & pending
+
+
+def dependents(jobs: list[Job], roots: set[str]) -> set[str]:
+    """The roots, and every job that reads what one of them or of their dependents writes."""
+    found = set(roots)
+    while True:
+        written = {path for job in jobs if job.run in found for path in job.outputs}
+        more = {job.run for job in jobs if job.outputs and written & set(job.inputs)} - found
+        if not more:
+            return found
+        found |= more
+
+
+@pytest.mark.parametrize(
+    ("source", "group", "changed"),
+    [
+        ("bars/training/loop.py", None, ("search", "retrain")),
+        ("bars/models/counting.py", "baselines", ("retrain", "evaluate")),
+    ],
+)
+def test_an_edit_reruns_exactly_the_stages_that_run_it_and_what_reads_them(
+    source: str, group: str | None, changed: tuple[str, ...], fake_tree: FakeTree
+) -> None:
+    """A finished project, one edit, ``snakemake -n``."""
+    jobs = plan(["all"], root=fake_tree.root, directory=fake_tree.root, params=STUDY)
+    roots = {job.run for job in jobs if job.rule in changed and group in (None, job.wildcards["group"])}
+    assert roots
+    fake_tree.edit(source, lambda text: text + "\n")
+    assert fake_tree.pending("all") == dependents(jobs, roots)
 
 
 def test_a_lost_output_is_made_again(fake_tree: FakeTree) -> None:

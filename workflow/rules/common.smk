@@ -16,11 +16,11 @@ CHECKOUT = (HERE / "bars").is_dir()
 if CHECKOUT:
     sys.path.insert(0, str(HERE))
 
+from bars.commands.parent import die_with_parent
 from bars.errors import BarsError, GridError
 from bars.pipeline import closure as sources
 from bars.pipeline import paths
 from bars.pipeline.experiments import DATA_MODULES, Grid
-from bars.pipeline.files import die_with_parent
 from bars.pipeline.home import home
 from bars.pipeline.load import GROUPS, load_params
 from bars.pipeline.reasons import ShortReasons

@@ -1,0 +1,94 @@
+"""The layers of params.yaml behind an experiment, each with the place where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bars import params as models
+from bars.errors import GridError
+from bars.pipeline.load import Params, Tree
+from bars.pipeline.problems import hint, join, one_of
+from bars.pipeline.schema import BLOCKS
+
+TYPES: dict[str, type[models.Block]] = {**BLOCKS, "model": models.ModelParams}
+_PAPER_SCALE_RECIPE = frozenset({"epochs", "batch_size"})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A mapping of partial blocks and where it stands in params.yaml."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def blocks(self) -> Tree:
+        """What it says of blocks."""
+        return {k: v for k, v in self.values.items() if k in TYPES}
+
+
+class Layers:
+    """Everything that params.yaml says at one scale, by layer. Raises GridError for a scale that it has not."""
+
+    def __init__(self, params: Params, scale: str) -> None:
+        scales: Mapping[str, Any] = params.tree["scales"]
+        if scale not in scales:
+            raise GridError(f"no such scale{hint(scale, scales)}", got=scale, allowed=one_of(scales))
+        self.params, self.scale = params, scale
+        self.scale_layer: Mapping[str, Any] = scales[scale]
+        self.group_of = {name: group for group, names in params.tree["experiments"].items() for name in names}
+
+    def base(self, slot: str) -> list[Layer]:
+        """The layers that all experiments of a slot share, first one first."""
+        tree, slots = self.params.tree, self.scale_layer["slots"]
+        layers = [Layer("", {"runtime": tree.get("runtime", {})}), Layer("defaults", tree.get("defaults", {}))]
+        layers.append(Layer(f"scales.{self.scale}", self.scale_layer))
+        return [*layers, Layer(f"scales.{self.scale}.slots.{slot}", slots.get(slot) or {})]
+
+    def own(self, name: str) -> list[Layer]:
+        """The layers of one experiment, without its base: its own word, its recipe, the scale's word."""
+        group = self.group_of[name]
+        layers = [Layer(f"experiments.{group}.{name}", self.params.tree["experiments"][group][name])]
+        layers.append(
+            Layer(f"scales.{self.scale}.experiments.{name}", self.scale_layer.get("experiments", {}).get(name) or {})
+        )
+        return [part for layer in layers for part in self._with_recipe(layer)]
+
+    def _with_recipe(self, layer: Layer) -> list[Layer]:
+        recipe: Mapping[str, Any] = layer.values.get("own_recipe") or {}
+        if self.params.recipe != "own" or not recipe:
+            return [layer]
+        blocks = dict(recipe)
+        if self.scale != "paper" and "retrain" in blocks:
+            blocks["retrain"] = {k: v for k, v in blocks["retrain"].items() if k not in _PAPER_SCALE_RECIPE}
+        return [layer, Layer(f"{layer.where}.own_recipe", blocks)]
+
+    def chain(self, name: str) -> list[str]:
+        """The experiment's bases, first one first, and itself."""
+        chain = [name]
+        while (base := self.key(chain[0], "base")) is not None:
+            if base not in self.group_of:
+                raise GridError(
+                    f"no such experiment{hint(base, self.group_of)}", where=self.at(chain[0], "base"), got=base
+                )
+            if base in chain:
+                raise GridError(
+                    "experiments are each other's base", where=" -> ".join([name, *reversed(chain[:-1]), base])
+                )
+            chain.insert(0, base)
+        return chain
+
+    def key(self, name: str, key: str) -> Any:
+        """An experiment's own value of a key, the scale's word first."""
+        group = self.group_of[name]
+        own: Mapping[str, Any] = self.params.tree["experiments"][group][name]
+        return {**own, **(self.scale_layer.get("experiments", {}).get(name) or {})}.get(key)
+
+    def says(self, name: str, key: str) -> bool:
+        """Whether an experiment itself writes a key."""
+        return any(key in layer.values for layer in self.own(name))
+
+    def at(self, name: str, *keys: str) -> str:
+        """Where an experiment, or a key of it, stands."""
+        return join("experiments", self.group_of[name], name, *keys)
