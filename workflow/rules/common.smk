@@ -17,6 +17,7 @@ from bars.pipeline import paths
 from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import die_with_parent
+from bars.pipeline.folders import folder_state
 from bars.pipeline.load import GROUPS, load_params
 from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
 

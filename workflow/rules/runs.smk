@@ -14,6 +14,7 @@ rule data:
         ENVIRONMENT
     params:
         data=data_params,
+        images=lambda wildcards: folder_state(GRID.dataset(wildcards.dataset)) or "",
         command=command("data", "{dataset}", depth=4),
     shell:
         "python -m bars {params.command} > {log:q} 2>&1"
@@ -46,7 +47,8 @@ for stage in paths.STAGES:
             stage=stage_params(stage),
             command=command(stage, "{experiment}", "--seed", "{seed}", depth=6),
         shell:
-            "python -m bars {params.command} > {log:q} 2>&1"
+            # Appended: what an interrupted run said stays above what its continuation says.
+            "python -m bars {params.command} >> {log:q} 2>&1"
 
 
 # A group may have no run at this scale; dvc.yaml names its folder all the same.
