@@ -49,12 +49,11 @@ report: $(ENV)           ## report.html: tables, figures, captions and run times
 adopt: $(ENV)            ## after `dvc pull` in a fresh clone: tell Snakemake that the restored results are up to date
 	$(RUN) python -m workflow.scripts.adopt $(ARGS)
 
-orphans: $(ENV)          ## list results that the grid no longer names (ARGS=--delete removes them)
+orphans: $(ENV)          ## remove results that a study's grid no longer names, after asking (ARGS="--params FILE --scale S --yes")
 	$(RUN) python -m workflow.scripts.orphans $(ARGS)
 
-clean:                   ## remove what the workflow made at every scale, but neither data nor the environment
-	rm -rf .bars .snakemake logs report.html dvc_plots
-	find results figures -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+clean: $(ENV)            ## remove what was made of one scale of a study, after asking (ARGS as above); data and other scales stay
+	$(RUN) python -m workflow.scripts.clean $(ARGS)
 
 environment: $(ENV)      ## only the environment
 ifeq ($(SETUP),yes)

@@ -14,7 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "study.yaml"  # the params file of a fake tree: params.yaml with fewer experiments
-COPIED = ("Snakefile", "workflow", "profiles", "bars", "genotypes", "data/README.md", "params.yaml", "environment.yml", "pyproject.toml")
+COPIED = (
+    "Snakefile",
+    "workflow",
+    "profiles",
+    "bars",
+    "genotypes",
+    "data/README.md",
+    "params.yaml",
+    "environment.yml",
+    "pyproject.toml",
+)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import die_with_parent
 from bars.pipeline.folders import folder_state
 from bars.pipeline.load import GROUPS, load_params
+from bars.pipeline.study import require_own
 from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
 
 # Started by dvc, end with it: it would go on alone after a kill, and the next run would meet its lock.
@@ -42,6 +43,7 @@ if unknown := sorted(set(config) - {"scale", "params"}):
 PARAMS = str(config.get("params", beside("params.yaml")))
 try:
     GRID = Grid(load_params(PARAMS), str(config["scale"]) if "scale" in config else None)
+    require_own(GRID, Path(RESULTS))
 except BarsError as error:
     raise WorkflowError(str(error)) from None
 SCALE = GRID.scale
