@@ -52,12 +52,11 @@ adopt: $(ENV)            ## after `dvc pull` in a fresh clone: tell Snakemake th
 verify: $(ENV)           ## make the tables, figures and page of a study again and compare (STUDY=docs/results/...)
 	$(RUN) python -m workflow.scripts.study verify $(STUDY)
 
-orphans: $(ENV)          ## list results that the grid no longer names (ARGS=--delete removes them)
+orphans: $(ENV)          ## remove results that a study's grid no longer names, after asking (ARGS="--params FILE --scale S --yes")
 	$(RUN) python -m workflow.scripts.orphans $(ARGS)
 
-clean:                   ## remove what the workflow made at every scale, but neither data nor the environment
-	rm -rf .bars .snakemake logs report.html dvc_plots
-	find results figures -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+clean: $(ENV)            ## remove what was made of one scale of a study, after asking (ARGS as above); data and other scales stay
+	$(RUN) python -m workflow.scripts.clean $(ARGS)
 
 environment: $(ENV)      ## only the environment
 ifeq ($(SETUP),yes)

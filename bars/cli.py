@@ -61,7 +61,7 @@ def _cost(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
-    from bars.commands.run import run_data
+    from bars.commands.data import run_data
 
     return run_data(args.params, args.scale, args.results, args.name)
 

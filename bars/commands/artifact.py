@@ -1,35 +1,72 @@
-"""``bars table`` and ``bars figure``: check the results they read, then let the report write."""
+"""``bars table`` and ``bars figure``: check the results they read, let the report write, keep a copy by study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bars.pipeline.experiments import Grid
+from bars.errors import RecordError
+from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import Params, load_params
-from bars.pipeline.provenance import verify_chain, verify_inputs
-from bars.report.inputs import FIGURES, TABLES, need_paths
+from bars.pipeline.ownership import report_dir
+from bars.pipeline.provenance import other_params, verify_chain, verify_inputs
+from bars.report.inputs import FIGURES, TABLES, need_paths, needs
 
 Write = Callable[[str, Params, str | None, Path, Path], list[Path]]
+_NAMED = 5
 
 
 def write_artifact(write: Write, name: str, params: Path, scale: str | None, results: Path, out: Path) -> int:
-    """Write one table or figure and print its files; results that do not chain back to their data are refused."""
+    """Write one table or figure and print its files; results that do not chain back to their data are refused.
+
+    A copy stays in the scale's own folder: the files in ``out`` are those of the study and scale that wrote last.
+    """
     loaded = load_params(params)
+    grid = Grid(loaded, scale)
     if name in (*TABLES, *FIGURES):
-        verify_results(name, Grid(loaded, scale), results)
+        verify_results(name, grid, results)
+    kept = results / report_dir(grid)
     for path in write(name, loaded, scale, results, out):
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, kept / path.name)
         print(path)
     return 0
 
 
 def verify_results(name: str, grid: Grid, results: Path, *, tensors: bool = True) -> None:
-    """Every result that is there must be what its stage wrote from what stands before it. Raises RecordError.
+    """Every result that is there must have the present parameters, and be what its stage wrote from what stands before.
 
     Without ``tensors`` the files of weights need not be there: a study in the repository keeps their hashes only.
+    Raises RecordError.
     """
     there = [path for path in need_paths(name, grid) if (results / path).is_file()]
     for path in there:
         if path.endswith("/metrics.json"):
             verify_chain(results / path, results, tensors=tensors)
     verify_inputs(results, there, tensors=tensors)
+    outdated = list(dict.fromkeys(_outdated(name, grid, results)))
+    if outdated:
+        more = f"; and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
+        raise RecordError(
+            "results were made with other parameters than the present ones",
+            where="; ".join(outdated[:_NAMED]) + more,
+            do="run them again (snakemake does), or restore the parameters",
+        )
+
+
+def _outdated(name: str, grid: Grid, results: Path) -> Iterator[str]:
+    for need in needs(name, grid):
+        for experiment in _with_sources(grid, need.experiment):
+            for stage in experiment.stages:
+                for seed in (need.seed,) if need.seed in experiment.seeds else ():
+                    why = other_params(experiment, stage, seed, results)
+                    if why is not None:
+                        yield f"{results / experiment.dir(stage, seed)} ({why.partition(': ')[2]})"
+
+
+def _with_sources(grid: Grid, name: str | None) -> Iterator[Experiment]:
+    """An experiment and those whose search or architecture it takes over."""
+    while name is not None:
+        yield (experiment := grid[name])
+        name = experiment.search_from or experiment.genotype_from

@@ -18,7 +18,8 @@ from bars.errors import BarsError
 from bars.params import DataParams, RuntimeParams
 from bars.pipeline.experiments import Grid
 from bars.pipeline.files import check_writable
-from bars.pipeline.load import Params, load_params
+from bars.pipeline.load import load_params
+from bars.pipeline.ownership import require_own
 from bars.pipeline.provenance import git_state
 
 _REQUIRED = ("torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "pandas", "matplotlib", "pydantic")
@@ -59,7 +60,7 @@ def findings(params: Path, scale: str | None, results: Path) -> Iterator[Finding
         return
     count = f"{len(grid.runnable())} of {len(grid.experiments)} experiments are run at scale {grid.scale}"
     yield Finding("ok", "params", f"{params}: {count}")
-    yield from _other_scales(loaded, grid.scale)
+    yield from _study(grid, results)
     yield from _data(grid)
     yield from _device(grid)
 
@@ -109,38 +110,52 @@ def _folders(results: Path) -> Iterator[Finding]:
     )
 
 
-def _other_scales(params: Params, active: str) -> Iterator[Finding]:
-    for scale in params.scales:
-        if scale != active:
-            try:
-                Grid(params, scale)
-            except BarsError as error:
-                yield Finding("note", "params", f"scale {scale} could not run: {error}")
+def _study(grid: Grid, results: Path) -> Iterator[Finding]:
+    try:
+        require_own(grid, results)
+    except BarsError as error:
+        yield Finding("stop", "results", str(error))
 
 
 def _data(grid: Grid) -> Iterator[Finding]:
-    for slot, layer in grid.params.tree["scales"][grid.scale]["slots"].items():
-        if layer is None:
-            yield Finding("note", slot, f"no data at scale {grid.scale}: its experiments are not run")
+    used = {name for e in grid.runnable() for name in (e.dataset, e.search_dataset)}
     for name, data in grid.datasets.items():
-        yield _images(name, data)
+        if name in used:
+            yield _images(name, data)
 
 
 def _images(name: str, data: DataParams) -> Finding:
     root = Path(data.path or "").expanduser()
     if data.source == "digits":
         return Finding("ok", name, "scikit-learn's digits, part of the installation")
+    if data.source == "imagefolder":
+        return _folder(name, data)
     if data.path is None:
         return Finding("stop", name, f"data.path is not set, and {data.source} needs it")
-    if data.source == "imagefolder":
-        if (root / "train").is_dir():
-            return Finding("ok", name, f"image folder {root}")
-        return Finding("stop", name, f"no folder {root / 'train'}: put the images there, or set the slot to null")
     if any((root / entry).exists() for entry in _CIFAR):
         return Finding("ok", name, f"CIFAR-10 in {root}")
     if data.download:
         return Finding("note", name, f"CIFAR-10 is not in {root} yet; the first run downloads 163 MiB")
     return Finding("stop", name, f"CIFAR-10 is not in {root}, and data.download is false")
+
+
+def _folder(name: str, data: DataParams) -> Finding:
+    """Names and sizes of the images are looked at; `bars data` opens them."""
+    try:
+        from bars.data import load_source
+
+        source = load_source(data)
+        counts = {part: dataset.counts() for part, dataset in (("train", source.train), ("test", source.test))}
+    except ImportError as error:
+        return Finding("stop", name, f"cannot be looked at: {error}")
+    except BarsError as error:
+        return Finding("stop", name, str(error))
+    found = ", ".join(f"{count['read']:,} {part} images" for part, count in counts.items())
+    skipped = sum(reason["count"] for count in counts.values() for reason in count["skipped"].values())
+    text = f"{data.path}: {found} of {len(source.classes)} classes"
+    if skipped:
+        return Finding("note", name, f"{text}; {skipped:,} other files passed over (bars data {name} says which)")
+    return Finding("ok", name, text)
 
 
 def _device(grid: Grid) -> Iterator[Finding]:

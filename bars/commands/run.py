@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib
 import io
 import sys
@@ -14,14 +15,13 @@ from bars.commands.parent import die_with_parent
 from bars.commands.progress import EpochProgress, duration
 from bars.errors import DeviceError
 from bars.pipeline import paths
-from bars.pipeline.experiments import DATA_MODULES, Grid
+from bars.pipeline.experiments import Grid
 from bars.pipeline.files import atomic_directory, check_writable
 from bars.pipeline.load import load_params
+from bars.pipeline.ownership import require_own, study_name
 from bars.pipeline.provenance import StageRun, hash_inputs, verify_inputs
-from bars.pipeline.records import write_json
 
 if TYPE_CHECKING:
-    from bars.params import DataParams
     from bars.stages.job import Write
 
 CHECKPOINTS = Path(".bars/checkpoints")
@@ -49,6 +49,7 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
     with StageLock(results / directory) if writes else contextlib.nullcontext():
         if writes:
             check_writable(results / directory)
+            require_own(grid, results, [directory])
         hashes = hash_inputs(results, inputs)
         verify_inputs(results, hashes)
         run = StageRun(
@@ -57,6 +58,7 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
             group=experiment.group,
             scale=grid.scale,
             seed=seed,
+            study=study_name(grid.params),
             params=experiment.stage_params(stage),
             modules=experiment.modules(stage),
             results=results,
@@ -65,15 +67,25 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
         )
         progress = EpochProgress(f"{stage} {name} seed {seed}", None if writes else io.StringIO())
         checkpoint = CHECKPOINTS / run.key / "state.pt"
+        progress.note(_beginning(run, checkpoint))
         job = Job(experiment, stage, seed, experiment.view(stage), results, run, checkpoint, progress, processes)
 
         write: Write = importlib.import_module(f"bars.stages.{stage}").run(job)
         run.peak_device_memory_mb = _device_memory_mb()
         progress.close()
         if writes:
-            _finish(run, results / directory, directory, write)
+            finish(run, results / directory, directory, write)
             _forget(checkpoint)
     return 0
+
+
+def _beginning(run: StageRun, checkpoint: Path) -> str:
+    """The first line of a run, which also parts it from earlier ones in a log."""
+    started = f"started {run.started:%Y-%m-%d %H:%M:%S} UTC"
+    if not checkpoint.is_file():
+        return started
+    saved = datetime.datetime.fromtimestamp(checkpoint.stat().st_mtime, datetime.UTC)
+    return f"{started}, continues an interrupted run from its checkpoint of {saved:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _device_memory_mb() -> float | None:
@@ -93,37 +105,8 @@ def _forget(checkpoint: Path) -> None:
         checkpoint.parent.rmdir()
 
 
-def run_data(params: Path, scale: str | None, results: Path, name: str) -> int:
-    """The split of one data set."""
-    grid = Grid(load_params(params), scale)
-    data = grid.dataset(name)
-    directory = paths.data_dir(grid.scale, name)
-    die_with_parent()
-    with StageLock(results / directory):
-        check_writable(results / directory)
-        run = StageRun(
-            stage="data",
-            experiment=name,
-            group=None,
-            scale=grid.scale,
-            seed=None,
-            params=grid.dataset_params(name),
-            modules=DATA_MODULES,
-            results=results,
-            inputs={},
-        )
-        _finish(run, results / directory, directory, _split_writer(data))
-    return 0
-
-
-def _split_writer(data: DataParams) -> Write:
-    from bars.data import make_split
-
-    split = make_split(data)
-    return lambda folder: write_json(folder / paths.SPLIT, split, wide=True)
-
-
-def _finish(run: StageRun, target: Path, directory: str, write: Write) -> None:
+def finish(run: StageRun, target: Path, directory: str, write: Write) -> None:
+    """Write a stage's folder whole, with its provenance, and say so."""
     with atomic_directory(target) as folder:
         write(folder)
         record = run.finish(folder, directory)

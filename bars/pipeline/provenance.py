@@ -39,6 +39,7 @@ class StageRun:
     modules: tuple[str, ...]
     results: Path
     inputs: dict[str, str]  # hash of each input, by its path relative to results
+    study: str | None = None
     processes: int = 1
     threads: int = 1
     device: str = "cpu"
@@ -65,6 +66,7 @@ class StageRun:
             group=self.group,
             scale=self.scale,
             seed=self.seed,
+            study=self.study,
             code={"version": bars.__version__, **git_state(), "modules_sha256": closure_sha256(*self.modules)},
             params=self.params,
             params_sha256=sha256_json(self.params),
@@ -259,9 +261,21 @@ def _stale(directory: Path, params: dict[str, Any], modules: tuple[str, ...]) ->
         record = read_record(directory / paths.PROVENANCE, Provenance)
     except RecordError as error:
         return error.what
-    if record.params_sha256 != sha256_json(params):
-        changed = sorted(k for k in {*params, *record.params} if params.get(k) != record.params.get(k))
-        return f"made with other parameters: {', '.join(changed)}"
+    if (other := _other_params(record, params)) is not None:
+        return other
     if record.code.get("modules_sha256") != closure_sha256(*modules):
         return "made with other code"
     return None
+
+
+def other_params(experiment: Experiment, stage: str, seed: int, results: str | Path) -> str | None:
+    """Why a finished stage does not belong to the present parameters; None if it does, or is not there."""
+    path = Path(results) / experiment.dir(stage, seed) / paths.PROVENANCE
+    return _other_params(read_record(path, Provenance), experiment.stage_params(stage)) if path.is_file() else None
+
+
+def _other_params(record: Provenance, params: dict[str, Any]) -> str | None:
+    if record.params_sha256 == sha256_json(params):
+        return None
+    changed = sorted(k for k in {*params, *record.params} if params.get(k) != record.params.get(k))
+    return f"made with other parameters: {', '.join(changed)}"

@@ -178,6 +178,7 @@ class Provenance(Record):
     group: str | None
     scale: str
     seed: Count | None
+    study: str | None = None  # bars.pipeline.ownership; None in records older than it
     code: dict[str, str | bool | None]
     params: dict[str, Any]
     params_sha256: Sha256

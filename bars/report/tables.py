@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bars.errors import GridError
+from bars.pipeline.ownership import study_name
 from bars.report.inputs import TABLES, kinds
 from bars.report.results import Results
+from bars.report.tabular import Column
 
 if TYPE_CHECKING:
     from bars.pipeline.load import Params
@@ -29,5 +32,12 @@ def make_table(name: str, params: Params, scale: str | None, results_dir: str | 
     """The table in memory."""
     if name not in TABLES:
         raise GridError("no such table", got=name, allowed=", ".join(TABLES))
-    made: Table = importlib.import_module(f"bars.report.{name}").table(Results(params, scale, Path(results_dir)))
-    return made
+    results = Results(params, scale, Path(results_dir))
+    made: Table = importlib.import_module(f"bars.report.{name}").table(results)
+    study = study_name(params)
+    return dataclasses.replace(
+        made,
+        columns=[*made.columns, Column("study")],
+        rows=[{**row, "study": study} for row in made.rows],
+        notes=[*made.notes, f"Study {study}, scale {results.scale}."],
+    )

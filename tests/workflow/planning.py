@@ -14,7 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "study.yaml"  # the params file of a fake tree: params.yaml with fewer experiments
-COPIED = ("Snakefile", "workflow", "profiles", "bars", "genotypes", "params.yaml", "environment.yml", "pyproject.toml")
+COPIED = (
+    "Snakefile",
+    "workflow",
+    "profiles",
+    "bars",
+    "genotypes",
+    "data/README.md",
+    "params.yaml",
+    "environment.yml",
+    "pyproject.toml",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ def copy_project(target: Path) -> Path:
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         elif source.exists():
+            (target / name).parent.mkdir(exist_ok=True)
             shutil.copy2(source, target / name)
     return target
 

@@ -20,7 +20,7 @@ from bars.report.inputs import FIGURES, TABLES, parameters
 from tests.workflow.planning import ROOT, Job, copy_project, plan
 
 # Read where the rules are made, not by a job.
-PARSED = ("bars/params.py", "Snakefile", "workflow/Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
+PARSED = ("data", "bars/params.py", "Snakefile", "workflow/Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
 # Stages that hold a group of runs, and the group; the table of the ranking has the group's own name.
 GROUPS = {"searched": "searched", "ablations": "ablations", "widened": "widened", "baselines": "baselines"}
 GROUPS["ranked"] = "ranking"

@@ -21,8 +21,10 @@ from bars.errors import BarsError, GridError
 from bars.pipeline import closure as sources
 from bars.pipeline import paths
 from bars.pipeline.experiments import DATA_MODULES, Grid
+from bars.pipeline.folders import folder_state
 from bars.pipeline.home import home
 from bars.pipeline.load import GROUPS, load_params
+from bars.pipeline.ownership import require_own
 from bars.pipeline.reasons import ShortReasons
 from bars.pipeline.study import study_file
 from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
@@ -50,6 +52,7 @@ def configfiles():
 try:
     PARAMS, scale = study_file(config, configfiles(), beside("params.yaml"), workflow.config_settings.config)
     GRID = Grid(load_params(PARAMS), scale)
+    require_own(GRID, Path(RESULTS))
 except BarsError as error:
     raise WorkflowError(str(error)) from None
 SCALE = GRID.scale

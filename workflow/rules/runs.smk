@@ -18,6 +18,7 @@ rule data:
         mem_mb=memory("data"),
     params:
         data=data_params,
+        images=lambda wildcards: folder_state(GRID.dataset(wildcards.dataset)) or "",
         command=command("data", "{dataset}", depth=4),
     message:
         "Split the images of {wildcards.dataset} into train, valid and test"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -48,12 +49,13 @@ def land(results: Path, params: Path, study: Path) -> None:
 
 def write(study: Path, out: Path) -> list[Path]:
     """Tables, figures and page of a study, made from its records into ``out``; what has no result yet is left out."""
-    loaded, records = load_params(study / PARAMS), study / RECORDS
+    records = study / RECORDS
+    loaded = replace(load_params(study / PARAMS), path=Path(f"{study.resolve().name}.yaml"))  # tables name the study
     grid = Grid(loaded)
     made = [path for name in (*TABLES, *FIGURES) for path in _artifact(name, loaded, grid, records, out)]
     for path in [path for path in made if path.suffix not in KEPT]:
         path.unlink()
-    (out / PAGE).write_text(page(study.name, grid, records, out), encoding="utf-8")
+    (out / PAGE).write_text(page(study.resolve().name, grid, records, out), encoding="utf-8")
     return [*(path for path in made if path.suffix in KEPT), out / PAGE]
 
 

@@ -1,0 +1,80 @@
+"""Whose results these are. A study is a params file; each of its scales has a folder, and no other study's in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bars.errors import OutputError
+from bars.pipeline import paths
+from bars.pipeline.experiments import Grid
+from bars.pipeline.files import sha256_json
+from bars.pipeline.load import Params
+
+REPORT = "report"  # results/<scale>/report/<study>: copies of the tables and figures that were made of it
+
+
+def study_name(params: Params) -> str:
+    """One word for a params file: ``params``, ``examples-own-data``."""
+    path = params.path.absolute()
+    inside = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else Path(path.name)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", inside.with_suffix("").as_posix()).strip("-.") or "study"
+
+
+def report_dir(grid: Grid) -> str:
+    """Folder of a study's tables and figures, relative to the results folder."""
+    return f"{grid.scale}/{REPORT}/{study_name(grid.params)}"
+
+
+def folders(grid: Grid) -> dict[str, dict[str, Any]]:
+    """Every folder that the grid's stages write, relative to the results folder, and the stage's parameters."""
+    found = {paths.data_dir(grid.scale, name): grid.dataset_params(name) for name in grid.datasets}
+    for experiment in grid.runnable():
+        for stage in experiment.stages:
+            params = experiment.stage_params(stage)
+            found |= {experiment.dir(stage, seed): params for seed in experiment.seeds}
+    return found
+
+
+def require_own(grid: Grid, results: Path, only: Iterable[str] | None = None) -> None:
+    """Refuse to write over another study's results that have other parameters. Raises OutputError.
+
+    Runs that both studies have in common are shared, and an edit of a study's own file replaces its own results.
+    """
+    mine = study_name(grid.params)
+    foreign: dict[str, str] = {}
+    for folder, params in folders(grid).items():
+        if only is None or folder in only:
+            study, found = _made_by(results / folder)
+            if study not in (None, mine) and found != sha256_json(_decisive(params)):
+                foreign[folder] = str(study)
+    if foreign:
+        first = next(iter(foreign))
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise OutputError(
+            "these are another study's results, with other parameters",
+            where=f"{results / first}{more}",
+            got=f"made by {foreign[first]}; this is {mine}",
+            allowed=f"one study in {results / grid.scale}",
+            do="give the scale of one of the studies another name, or move that folder away",
+        )
+
+
+def _made_by(folder: Path) -> tuple[str | None, str | None]:
+    """The study that wrote a stage folder, and the hash of its parameters; None where that cannot be told."""
+    try:
+        record = json.loads((folder / paths.PROVENANCE).read_text(encoding="utf-8"))
+        return record.get("study"), sha256_json(_decisive(record["params"]))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None, None
+
+
+def _decisive(params: dict[str, Any]) -> dict[str, Any]:
+    """Without how images are fetched and loaded, which changes no result."""
+    data = params.get("data")
+    if not isinstance(data, dict):
+        return params
+    return {**params, "data": {key: value for key, value in data.items() if key not in ("download", "workers")}}
