@@ -5,8 +5,6 @@ for artifact in (*TABLES, *FIGURES):
     rule:
         name:
             artifact
-        message:
-            f"Write {artifact} from the results of scale {SCALE}"
         input:
             results=[f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
             chain=files_behind(need_paths(artifact, GRID)),
@@ -27,8 +25,6 @@ for artifact in (*TABLES, *FIGURES):
             ],
         log:
             f"logs/{SCALE}/{artifact}.log",
-        benchmark:
-            f"logs/{SCALE}/{artifact}.tsv"
         conda:
             ENVIRONMENT
         resources:
@@ -37,13 +33,13 @@ for artifact in (*TABLES, *FIGURES):
             scale=SCALE,
             report=canonical(parameters(artifact, GRID)),
             command=command(kind, artifact, depth=1),
+        message:
+            f"Write {artifact} from the results of scale {SCALE}"
         shell:
             BARS
 
 
 rule metrics:
-    message:
-        "Gather the means over seeds that `dvc metrics show` reads"
     input:
         runs=evaluated(),
         script=local(beside("workflow/scripts/metrics.py")),
@@ -55,5 +51,7 @@ rule metrics:
         ENVIRONMENT
     params:
         folder=lambda wildcards, output: Path(output[0]).parents[1],
+    message:
+        "Gather the means over seeds that `dvc metrics show` reads"
     shell:
         "python {input.script:q} {params.folder:q} {input.runs:q} > {log:q} 2>&1"

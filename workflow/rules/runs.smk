@@ -2,16 +2,12 @@
 
 
 rule data:
-    message:
-        "Split the images of {wildcards.dataset} into train, valid and test"
     input:
         code=code(*DATA_MODULES),
     output:
         data_outputs("{dataset}"),
     log:
         f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.log",
-    benchmark:
-        f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.tsv"
     wildcard_constraints:
         dataset=any_of(GRID.datasets),
     conda:
@@ -21,6 +17,8 @@ rule data:
     params:
         data=data_params,
         command=command("data", "{dataset}", depth=4),
+    message:
+        "Split the images of {wildcards.dataset} into train, valid and test"
     shell:
         BARS
 
@@ -31,8 +29,6 @@ for stage in paths.STAGES:
     rule:
         name:
             stage
-        message:
-            f"{stage.capitalize()} {{wildcards.experiment}}, seed {{wildcards.seed}}"
         input:
             results=stage_inputs(stage),
             chain=stage_chain(stage),
@@ -41,15 +37,13 @@ for stage in paths.STAGES:
             stage_outputs(stage),
         log:
             f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.log",
-        benchmark:
-            f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.tsv"
         wildcard_constraints:
             group=any_of(GROUPS),
             experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
             seed=r"\d+",
+        retries: 1 if stage in RESUMED else 0
         conda:
             ENVIRONMENT
-        retries: 1 if stage in RESUMED else 0
         threads: lambda wildcards: experiment_of(wildcards).runtime.threads
         resources:
             gpu=lambda wildcards: gpus(experiment_of(wildcards).runtime.device),
@@ -57,6 +51,8 @@ for stage in paths.STAGES:
         params:
             stage=stage_params(stage),
             command=command(stage, "{experiment}", "--seed", "{seed}", depth=6),
+        message:
+            f"{stage.capitalize()} {{wildcards.experiment}}, seed {{wildcards.seed}}"
         shell:
             BARS
 
