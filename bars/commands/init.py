@@ -30,7 +30,7 @@ _README = """\
     snakemake -n results/table2.csv             # what would run, and why
     snakemake --cores 2 results/table2.csv      # run it
 
-`params.yaml` says what is different from the parameters that came with the package. Outputs: `results/`, `figures/`, `logs/`;
+`params.yaml` says what is different from the parameters of the package. Outputs: `results/`, `figures/`, `logs/`;
 checkpoints of stages that were interrupted: `.bars/`.
 """
 _IGNORED = "/.bars/\n/.snakemake/\n/data/\n/exports/\n/figures/\n/logs/\n/results/\n"
