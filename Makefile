@@ -1,14 +1,18 @@
 # The common tasks. `make help` lists them. To use an environment of your own (conda, uv, ...):
 #     make SETUP=no VENV=$CONDA_PREFIX
+# Without a GPU: make CPU=yes takes PyTorch's builds for the CPU, without 4 GB of CUDA libraries (Linux).
 PYTHON ?= python3.11
 VENV   ?= .venv
 SETUP  ?= yes
+CPU    ?= no
 CORES  ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 TARGET ?= results/table2.csv
 ARGS   ?=
 
 BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH"
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
 ifeq ($(SETUP),yes)
 ENV := $(VENV)/.complete
 else
@@ -62,13 +66,20 @@ environment: $(ENV)      ## only the environment
 ifeq ($(SETUP),yes)
 $(VENV)/.complete: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.lock
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+ifeq ($(CPU),yes)
+	$(PIP) --index-url $(CPU_WHEELS) $$(grep -E '^torch(vision)?==' requirements.lock)
+	grep -vE '^(cuda|nvidia|triton)' requirements.lock | $(PIP) -r /dev/stdin
+else
+	$(PIP) -r requirements.lock
+endif
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 endif
 
-lock: $(ENV)             ## write requirements.lock and environment.yml from the present environment
-	$(RUN) python workflow/scripts/lock.py
+lock: $(ENV)             ## write requirements.lock (with uv) and environment.yml from pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	$(RUN) python workflow/scripts/environment.py
 
 help:                    ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bars
 from bars.errors import BarsError
+from bars.pipeline.home import home
 from bars.pipeline.paths import STAGES
 
 _FAILURE, _INTERRUPTED = 1, 130
@@ -20,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; every error becomes one message on stderr and an exit status."""
     args = _parser().parse_args(argv)
     name = f"bars {args.command}"
+    if args.params is None and args.command != "init":
+        args.params = _params()
     try:
         status = int(args.run(args))
         sys.stdout.flush()
@@ -41,6 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _FAILURE
 
 
+def _params() -> Path:
+    """params.yaml of this folder; without one, that of the package."""
+    here = Path("params.yaml")
+    if here.exists():
+        return here
+    packaged = home() / here
+    print(f"bars: no params.yaml here, so that of the package: {packaged} (bars init makes a study)", file=sys.stderr)
+    return packaged
+
+
 def _explain(args: argparse.Namespace, message: str) -> None:
     if args.traceback:
         traceback.print_exc()
@@ -48,6 +61,12 @@ def _explain(args: argparse.Namespace, message: str) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------- commands
+def _init(args: argparse.Namespace) -> int:
+    from bars.commands.init import init
+
+    return init(args.folder)
+
+
 def _experiments(args: argparse.Namespace) -> int:
     from bars.commands.listing import list_experiments
 
@@ -109,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bars {bars.__version__}")
     common = argparse.ArgumentParser(add_help=False)
-    _add_common(parser, Path("params.yaml"), Path("results"), False)
+    _add_common(parser, None, Path("results"), False)
     _add_common(common, argparse.SUPPRESS, argparse.SUPPRESS, argparse.SUPPRESS)
     scaled = argparse.ArgumentParser(add_help=False, parents=[common])
     scaled.add_argument("--scale", metavar="S", help="a scale of params.yaml other than the active one")
@@ -121,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    sub = commands.add_parser("init", help="write a folder for a study of your own", parents=[common])
+    sub.set_defaults(run=_init)
+    sub.add_argument("folder", type=Path, metavar="DIR", help="where to")
     sub = command("experiments", "list every experiment of the grid", _experiments)
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = command("cost", "operations and parameters of an experiment's network", _cost)
@@ -148,7 +170,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser, params: object, results: object, traceback: object) -> None:
     """Options that may stand before or behind the command; behind it they only count when given."""
     add = parser.add_argument
-    add("--params", type=Path, default=params, metavar="FILE", help="the parameters (default: params.yaml)")
+    add(
+        "--params",
+        type=Path,
+        default=params,
+        metavar="FILE",
+        help="the parameters (default: params.yaml, or the package's)",
+    )
     add("--results", type=Path, default=results, metavar="DIR", help="the results folder (default: results)")
     add("--traceback", action="store_true", default=traceback, help="show where an error comes from")
 

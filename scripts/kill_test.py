@@ -288,7 +288,7 @@ def all_sessions(top: Path, args: argparse.Namespace, rng: random.Random) -> Ite
     """Those that were asked for, each on its own copy of the sources."""
     drivers = (
         ("snakemake", args.snakemake_kills, ("snakemake", "--cores", "2", TARGET)),
-        ("dvc", args.dvc_kills, ("dvc", "repro", "table2")),
+        ("dvc", args.dvc_kills, ("dvc", "repro", "tables@table2")),
     )
     for kind, kills, words in (("stages", args.stage_kills, ()), *drivers):
         if kills:

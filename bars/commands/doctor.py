@@ -79,10 +79,14 @@ def _versions() -> Iterator[Finding]:
 def _machine(results: Path) -> Iterator[Finding]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield Finding("ok", "cpu", f"{usable_cpus()} cores, {memory:.1f} GiB of memory")
-    place = next(p for p in (results.absolute(), *results.absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free / 2**30
+    free = shutil.disk_usage(_nearest(results)).free / 2**30
     short = f"{free:.2f} GiB free at {results}: a run needs {_LEAST_DISK_GB:g} at least"
     yield Finding("stop", "disk", short) if free < _LEAST_DISK_GB else Finding("ok", "disk", f"{free:.1f} GiB free")
+
+
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the first one above it that exists: who only looks makes none."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
 def usable_cpus() -> int:
@@ -93,7 +97,7 @@ def usable_cpus() -> int:
 def _folders(results: Path) -> Iterator[Finding]:
     for path, subject in ((results, "results"), (LOCKS, "locks"), (CHECKPOINTS, "checkpoints")):
         try:
-            check_writable(path / "doctor")
+            check_writable(_nearest(path) / "doctor")
             yield Finding("ok", subject, f"{path} can be written")
         except BarsError as error:
             yield Finding("stop", subject, str(error))

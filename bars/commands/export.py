@@ -82,7 +82,7 @@ def _require_packages() -> None:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
-            "packages for the export are not installed", got=", ".join(missing), do="pip install 'bars[onnx]'"
+            "packages for the export are not installed", got=", ".join(missing), do="pip install 'bars-nas[onnx]'"
         )
 
 

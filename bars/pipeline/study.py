@@ -1,4 +1,4 @@
-"""Snakemake's configuration as a params file: --configfile and --config stand above the file they build on."""
+"""Snakemake's configuration as a params file: what --configfile and --config say, above the file they build on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def study_file(
     """
     tree: dict[str, Any] = json.loads(json.dumps(config))  # plain dictionaries, to be compared and written
     tree = merge_files(tree, {key: _read_text(value) for key, value in typed.items() if key in tree})
-    base = str(tree.pop("params", default))
+    base = os.path.relpath(tree.pop("params", default))
     scale = tree.pop("scale", None)
     keys = tuple(file_model().model_fields)
     for key in tree:

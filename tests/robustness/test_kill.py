@@ -135,7 +135,7 @@ def test_a_killed_snakemake_run_is_unlocked_and_ends_with_the_same_bytes(tmp_pat
 def test_nothing_goes_on_after_dvc_was_killed(tmp_path: Path) -> None:
     """Neither the stage nor the Snakemake that DVC had started; the next `dvc repro` meets no lock."""
     kill_test.copy_sources(tmp_path, None)
-    killed, seconds = kill_test.kill_after(tmp_path, 25, "dvc", "repro", "data", "searched")
+    killed, seconds = kill_test.kill_after(tmp_path, 25, "dvc", "repro", "data", "runs@searched")
     assert killed
     assert seconds < 30
     assert not list((tmp_path / ".snakemake/locks").glob("*"))

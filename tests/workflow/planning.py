@@ -125,6 +125,28 @@ def _execute(
     return collector.jobs
 
 
+def plan_of_command(*arguments: str, directory: Path) -> list[Job]:
+    """Jobs of a command line with -n, profiles included, as data: with messages, the terminal shows no resources."""
+    from snakemake.cli import args_to_api, parse_args
+
+    collector = _Collector()
+    logger = logging.getLogger("snakemake.logging")
+
+    def watch(record: logging.LogRecord) -> bool:
+        collector.emit(record)
+        return True
+
+    with _kept_state(), _silence():
+        os.chdir(directory)
+        parser, args = parse_args([*arguments, "-n"])
+        logger.addFilter(watch)  # handlers are replaced
+        try:
+            assert args_to_api(args, parser)
+        finally:
+            logger.removeFilter(watch)
+    return collector.jobs
+
+
 def snakemake(*arguments: str, root: Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, in a folder."""
     command = [sys.executable, "-m", "snakemake", *arguments]

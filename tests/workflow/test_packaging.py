@@ -10,17 +10,24 @@ from importlib.metadata import distribution
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.workflow.planning import ROOT
+from workflow.scripts import environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def marked(requirement: Requirement) -> bool:
+    """Whether it is for this machine."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
 
 
 def pins(lines: list[str]) -> dict[str, str]:
     found = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"==[^*]+", str(r.specifier)) for r in found)
-    return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in found}
+    return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in found if marked(r)}
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +56,32 @@ def test_the_lock_is_closed(lock: dict[str, str]) -> None:
         except ModuleNotFoundError:  # another platform's
             continue
         for requirement in map(Requirement, requires):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            if marked(requirement):
                 pinned = lock.get(canonicalize_name(requirement.name))
                 assert pinned is not None, f"{name} requires {requirement.name}, which the lock lacks"
                 assert requirement.specifier.contains(pinned, prereleases=True), f"{name} requires {requirement}"
 
 
-def test_environment_yml_pins_the_direct_requirements_as_the_lock(
-    lock: dict[str, str], direct: list[Requirement]
-) -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python, pip, listed = environment["dependencies"]
-    assert (python, pip) == ("python=3.11", "pip")
-    assert not [line for line in listed["pip"] if line.startswith("-")]
-    found = pins(listed["pip"])
-    assert set(found) == {canonicalize_name(r.name) for r in direct}
-    assert found == {name: lock[name] for name in found}
+def test_environment_yml_is_what_pyproject_says() -> None:
+    assert (ROOT / "environment.yml").read_text() == environment.environment()
+    *conda, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert any(line.startswith("pytorch<") for line in conda)
+    assert all("types-" in line or "-stubs" in line for line in pip["pip"])
+
+
+def test_the_metadata_names_the_pythons_that_are_allowed() -> None:
+    allowed = SpecifierSet(PROJECT["requires-python"])
+    named = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if ":: 3." in line}
+    assert named == {f"3.{minor}" for minor in range(30) if f"3.{minor}" in allowed}
+
+
+def test_a_wheel_carries_what_the_workflow_needs() -> None:
+    carried = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert carried["packages"] == ["bars"]
+    for source, target in carried["force-include"].items():
+        assert (ROOT / source).exists()
+        assert target == f"bars/project/{source}"
+    assert {"params.yaml", "workflow", "genotypes", "profiles", "environment.yml"} <= set(carried["force-include"])
 
 
 def test_the_versions_agree() -> None:

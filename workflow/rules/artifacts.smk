@@ -25,8 +25,6 @@ for artifact in (*TABLES, *FIGURES):
             ],
         log:
             f"logs/{SCALE}/{artifact}.log",
-        benchmark:
-            f"logs/{SCALE}/{artifact}.tsv"
         conda:
             ENVIRONMENT
         resources:

@@ -8,8 +8,6 @@ rule data:
         data_outputs("{dataset}"),
     log:
         f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.log",
-    benchmark:
-        f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.tsv"
     wildcard_constraints:
         dataset=any_of(GRID.datasets),
     conda:
@@ -40,8 +38,6 @@ for stage in paths.STAGES:
             stage_outputs(stage),
         log:
             f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.log",
-        benchmark:
-            f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.tsv"
         wildcard_constraints:
             group=any_of(GROUPS),
             experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
