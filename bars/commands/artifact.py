@@ -8,7 +8,7 @@ from pathlib import Path
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.provenance import verify_chain, verify_inputs
-from bars.report.inputs import FIGURES, TABLES, need_paths
+from bars.report.artifacts import FIGURES, TABLES, need_paths
 
 Write = Callable[[str, Params, str | None, Path, Path], list[Path]]
 

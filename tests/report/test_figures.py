@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from bars.errors import RecordError
+from bars.report.artifacts import FIGURES
 from bars.report.figures import style, write_figure
-from bars.report.inputs import FIGURES
-from bars.report.paper import TABLE2, row2
-from bars.report.results import Results
+from bars.report.paper import row2, table2
+from bars.report.tree import Results
 from bars.space import SHORTCUT
 
 CONV3 = "binary_conv_3x3"
@@ -135,8 +135,8 @@ def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any
     figure, rows = drawn("fig1", whole)
     found = points(figure.axes[0])
     unit = np.mean(list(whole.results.runs("resnet18-xnor").values("equivalent_ops_64").values()))
-    printed_unit = next(row for row in TABLE2 if row.experiment == "resnet18-xnor").equivalent(64)
-    for row in TABLE2:
+    printed_unit = next(row for row in table2() if row.experiment == "resnet18-xnor").equivalent(64)
+    for row in table2():
         if row.slot != "cifar10":
             continue
         runs = whole.results.runs(row.experiment)

@@ -12,11 +12,11 @@ import pytest
 from bars.errors import RecordError
 from bars.params import ClaimsParams
 from bars.report.failure import failure
-from bars.report.paper import TABLE1, TABLE2
+from bars.report.layout import Table
+from bars.report.paper import table1, table2
 from bars.report.predictors import expected_best
-from bars.report.results import Results
 from bars.report.tables import make_table, write_table
-from bars.report.tabular import Table
+from bars.report.tree import Results
 from bars.space import SHORTCUT
 
 CONV3 = "binary_conv_3x3"
@@ -39,7 +39,7 @@ def made(name: str, tree: Any, scale: str | None = None) -> Table:
 # ------------------------------------------------------------------------------------------------------ Table 2
 def test_table2_has_the_printed_rows_in_order_then_extras(whole: Any) -> None:
     table = made("table2", whole)
-    assert [row["experiment"] for row in table.rows] == [*(r.experiment for r in TABLE2), *BEYOND]
+    assert [row["experiment"] for row in table.rows] == [*(r.experiment for r in table2()), *BEYOND]
     assert [row["beyond_paper"] for row in table.rows] == [False] * 20 + [True] * 2
     assert table.rows[-1]["method"] == "ReActNet-18"
     assert "| CIFAR-10 | + ReActNet-18 |" in table.markdown()
@@ -175,7 +175,7 @@ def test_table1_has_eight_ablations_the_full_method_and_extras(whole: Any) -> No
     table = made("table1", whole)
     names = [row["experiment"] for row in table.rows]
     assert names == [
-        *(row.experiment for row in TABLE1),
+        *(row.experiment for row in table1()),
         "collapsed-search",
         "failed-search",
         "failed-search-stabilised",

@@ -18,7 +18,7 @@ from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import die_with_parent
 from bars.pipeline.load import GROUPS, load_params
-from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
+from bars.report.artifacts import FIGURES, TABLES, kinds, need_paths, parameters
 
 # Started by dvc, end with it: it would go on alone after a kill, and the next run would meet its lock.
 die_with_parent(only_tools=True)
@@ -193,8 +193,8 @@ def artifact_outputs(name):
 
 def artifact_code(name):
     """Source files of a table or figure, and the data files of the report that they name."""
-    home = "bars.report.figures" if name in FIGURES else "bars.report"
-    files = code(f"{home}.{name}", home if name in FIGURES else f"{home}.tables")
+    home = "bars.report.figures" if name in FIGURES else "bars.report.tables"
+    files = code(f"{home}.{name}", home)
     sources = "".join(Path(path).read_text() for path in files)
     data = sorted(path for path in Path(beside("bars/report/data")).iterdir() if path.name in sources)
     return [*files, *(local(str(path)) for path in data)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bars.errors import GridError
-from bars.report.inputs import FIGURES
+from bars.report.artifacts import FIGURES
 
 if TYPE_CHECKING:
     from bars.pipeline.load import Params
@@ -23,7 +23,7 @@ def write_figure(
     if name not in FIGURES:
         raise GridError("no such figure", got=name, allowed=", ".join(FIGURES))
     from bars.report.figures import style
-    from bars.report.results import Results
+    from bars.report.tree import Results
 
     results = Results(params, scale, Path(results_dir))
     module = importlib.import_module(f"bars.report.figures.{name}")

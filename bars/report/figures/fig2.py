@@ -13,9 +13,9 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from bars.errors import RecordError
 from bars.pipeline.experiments import Experiment
 from bars.report import text
+from bars.report.artifacts import FULL
 from bars.report.figures import style
-from bars.report.inputs import FULL
-from bars.report.results import Results
+from bars.report.tree import Results
 from bars.space import SearchSpace
 from bars.strategy.capacity import Capacity
 from bars.strategy.schedules import ramp

@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bars.pipeline.experiments import Experiment
-from bars.report import measured
+from bars.report.artifacts import BARS, REFERENCE
 from bars.report.figures import scatter, style
-from bars.report.inputs import BARS, REFERENCE
 from bars.report.paper import row2
-from bars.report.results import Results, Runs, check_one_split
 from bars.report.stats import mean, sample_std
+from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 
 SEARCHED, WIDENED = "searched under a budget", "compact network, widened uniformly"
 UNIT = "unit of cost"  # not drawn
@@ -40,7 +39,7 @@ def _times(results: Results, experiment: Experiment) -> str:
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per run, one per mean over seeds, one per printed value."""
     many = _many(results)
-    measured.refuse_empty(results, many, "fig3")
+    refuse_empty(results, many, "fig3")
     check_one_split(many)
     rows = [row for runs in many if runs.metrics for row in _rows(results, runs)]
     for name in (*BARS, REFERENCE):

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bars.report.figures import scatter, style
-from bars.report.results import Results
+from bars.report.tree import Results
 
 PANELS = (("flops", "FLOPs"), ("biops", "BiOps"), ("params", "Parameters"))
 

@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bars.errors import RecordError
 from bars.report import text
-from bars.report.evidence import EdgeProbs, mean_shortcut, normal_probs
+from bars.report.artifacts import COLLAPSED, FULL
+from bars.report.distribution import EdgeProbs, mean_shortcut, normal_probs
 from bars.report.figures import style
-from bars.report.inputs import COLLAPSED, FULL
-from bars.report.results import Results
 from bars.report.stats import mean, sample_std
+from bars.report.tree import Results
 
 SEARCHES = {COLLAPSED: "Collapsed search", FULL: "BARS-B"}
 

@@ -10,11 +10,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bars.report import measured
+from bars.report import summary
+from bars.report.artifacts import BARS, REFERENCE
 from bars.report.figures import style
-from bars.report.inputs import BARS, REFERENCE
-from bars.report.paper import TABLE2, Row2
-from bars.report.results import Results, Runs, check_one_split, summary
+from bars.report.paper import Row2, table2
+from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 
 SLOT = "cifar10"
 MARKERS = ("o", "s", "^", "v", "P", "X", "D", "<", ">", "p", "h", "d", "*", "8", "H")
@@ -24,7 +24,7 @@ COSTS = ("flops", "biops", "params", "equivalent_ops_64")
 
 def many_runs(results: Results) -> list[Runs]:
     """BARS-A to -C and the baselines of the slot, printed ones first."""
-    printed = [row.experiment for row in TABLE2 if row.slot == SLOT]
+    printed = [row.experiment for row in table2() if row.slot == SLOT]
     beyond = [e.name for e in results.grid if e.slot == SLOT and e.group in ("searched", "baselines")]
     return [results.runs(name) for name in dict.fromkeys([*printed, *beyond])]
 
@@ -32,10 +32,10 @@ def many_runs(results: Results) -> list[Runs]:
 def data(results: Results, name: str) -> list[dict[str, Any]]:
     """One row per drawn point; counts in operations (2 x MACs) and parameters, accuracy in percent."""
     many = many_runs(results)
-    measured.refuse_empty(results, many, name)
+    refuse_empty(results, many, name)
     check_one_split(many)
     rows = [_measured(results, runs) for runs in many if runs.metrics]
-    return relate(rows + [_printed(row) for row in TABLE2 if row.slot == SLOT])
+    return relate(rows + [_printed(row) for row in table2() if row.slot == SLOT])
 
 
 def relate(
@@ -77,8 +77,8 @@ def comparable(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _measured(results: Results, runs: Runs) -> dict[str, Any]:
-    printed = {row.experiment: row for row in TABLE2}.get(runs.name)
-    values = summary(runs)
+    printed = {row.experiment: row for row in table2()}.get(runs.name)
+    values = summary.measured(runs)
     row: dict[str, Any] = {
         "source": "measured",
         "series": "BARS" if runs.name in BARS else "baseline" if printed else "beyond the paper",

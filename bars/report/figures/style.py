@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator
 
 from bars.params import FiguresParams
 from bars.pipeline.files import atomic_write
-from bars.report.results import Runs
+from bars.report.tree import Runs
 
 Rows = Sequence[dict[str, Any]]
 WIDTH = 7.0  # inches: the text width of a two-column page

@@ -1,4 +1,4 @@
-"""Writing a table by name; each table is a module of its own, so that an edit of one leaves the others alone."""
+"""Writing a table by name; each is a module of its own, so that an edit of one leaves the others alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bars.errors import GridError
-from bars.report.inputs import TABLES, kinds
-from bars.report.results import Results
+from bars.report.artifacts import TABLES, kinds
+from bars.report.tree import Results
 
 if TYPE_CHECKING:
     from bars.pipeline.load import Params
-    from bars.report.tabular import Table
+    from bars.report.layout import Table
 
 
 def write_table(
@@ -29,5 +29,5 @@ def make_table(name: str, params: Params, scale: str | None, results_dir: str | 
     """The table in memory."""
     if name not in TABLES:
         raise GridError("no such table", got=name, allowed=", ".join(TABLES))
-    made: Table = importlib.import_module(f"bars.report.{name}").table(Results(params, scale, Path(results_dir)))
+    made: Table = importlib.import_module(f"bars.report.tables.{name}").table(Results(params, scale, Path(results_dir)))
     return made
