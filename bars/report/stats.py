@@ -13,9 +13,11 @@ def mean(values: Sequence[float]) -> float:
 
 
 def sample_std(values: Sequence[float]) -> float | None:
-    """Standard deviation with n - 1; None below two values."""
+    """Standard deviation with n - 1; None below two values, and exactly 0 where all are the same."""
     if len(values) < 2:
         return None
+    if min(values) == max(values):
+        return 0.0
     centre = mean(values)
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
