@@ -89,7 +89,7 @@ def test_the_cifar_gain(tree: Any, ours: list[float], theirs: list[float], verdi
     row = judged(tree, "cifar-gain")
     assert row["verdict"] == verdict
     assert row["value"] == pytest.approx(100 * (sum(ours) - sum(theirs)) / 3)
-    assert (row["n"], row["paired"], row["scale"], row["data_set"]) == (3, True, "tiny", "digits")
+    assert (row["n"], row["paired"], row["scale"], row["data_set"]) == (3, True, "tiny", "cifar10")
     assert row["printed"] == "+1.49 points"
 
 

@@ -57,7 +57,7 @@ def test_table2_puts_ours_beside_the_printed_values(tree: Any) -> None:
     assert row["equivalent_ops_64"] == pytest.approx(200 + 25600 / 3 / 64)
     assert row["equivalent_ops_32"] == pytest.approx(200 + 25600 / 3 / 32)
     assert (row["seeds_done"], row["seeds_declared"], note(row)) == (3, 3, "")
-    assert (row["scale"], row["data_set"], row["fully_binarized"]) == ("tiny", "digits", True)
+    assert (row["scale"], row["data_set"], row["fully_binarized"]) == ("tiny", "cifar10", True)
 
 
 def test_a_missed_budget_is_said_and_one_just_met_is_not(tree: Any) -> None:

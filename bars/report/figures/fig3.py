@@ -110,7 +110,10 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     figure = style.new(3.6)
     axes = figure.add_subplot()
     across = scatter.axis(rows, COST, "Equivalent operations, FLOPs + BiOps/64,")
-    drawn = [row for row in rows if row["series"] != UNIT and (across.column != COST or row["source"] != "printed")]
+    printed = scatter.why_not_printed(rows) or (
+        "Gray and open: as printed, on CIFAR-10 (the paper prints no widened network)."
+    )
+    drawn = [row for row in scatter.comparable(rows) if row["series"] != UNIT]
     rows = [_placed(row, across) for row in drawn]
     _draw_printed(axes, rows)
     for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
@@ -126,7 +129,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     style.foot(
         figure,
         f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} Small dots: single runs. "
-        "Shaded: what a front dominates. Gray and open: as printed, on CIFAR-10 (the paper prints no widened network).",
+        f"Shaded: what a front dominates. {printed}",
         style.absences(many),
     )
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,7 +88,8 @@ def draw(rows: style.Rows, results: Results) -> Figure:
             if j == 0:
                 axes.set_ylabel(f"{title}\nprobability")
         if not any(row["experiment"] == name for row in edges):
-            panels[i][0].text(0.03, 0.5, _absence(results, name), transform=panels[i][0].transAxes, in_layout=False)
+            words = textwrap.fill(_absence(results, name), 18, break_on_hyphens=True)
+            panels[i][0].text(0.05, 0.5, words, transform=panels[i][0].transAxes, va="center", fontsize="small")
     _draw_means(right.subplots(), rows, results)
     style.foot(figure, *_notes(rows, results))
     return figure

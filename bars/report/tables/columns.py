@@ -60,7 +60,7 @@ PLACE = (
     Column("split_sha256"),
     Column("metrics_files"),
 )
-NOTE = Column("note", "Note", align="l")
+NOTE = Column("note", "Note", align="l", below=True)
 
 
 def printed(column: str, unit: str = "M") -> Callable[[Row], str]:

@@ -27,7 +27,8 @@ def table(results: Results) -> Table:
     claims = results.params.report.claims
     return Table(
         name="table1",
-        title="Table 1: what each part of BARS contributes",
+        number="Table 1",
+        title="what each part of BARS contributes",
         caption=(
             f"{summary.data_sets(results, many)} Each row switches one thing off in BARS-B. Accuracy: top-1 on test, "
             "mean ± sample standard deviation over seeds. FLOPs, BiOps and Params are those of the networks found."

@@ -21,7 +21,9 @@ def table(results: Results) -> Table:
     check_one_split(all_runs)
     return Table(
         name="table2",
-        title="Table 2: networks that BARS discovered, and hand-made binary networks",
+        number="Table 2",
+        title="networks that BARS discovered, and hand-made binary networks",
+        parts="slot",
         caption=(
             f"{summary.data_sets(results, all_runs)} Accuracy: top-1 on test, mean ± sample "
             "standard deviation over seeds. FLOPs, BiOps and Params are counted on the built networks (2 x MACs)."

@@ -93,7 +93,7 @@ COLUMNS = (
     Column("id", "Id", align="l"),
     Column("claim", "Claim", align="l"),
     Column("where", "Where", align="l"),
-    Column("quantity", "Measured quantity", align="l"),
+    Column("quantity", "Measured quantity", align="l", below=True),
     Column("unit"),
     Column("printed", "Paper", align="l"),
     Column("value", "Ours", _value_text, align="l"),
@@ -111,5 +111,5 @@ COLUMNS = (
     Column("scale"),
     Column("data_set", "Data", align="l"),
     Column("verdict", "Verdict", align="l"),
-    Column("why", "Why", align="l"),
+    Column("why", "Why", align="l", below=True),
 )
