@@ -19,7 +19,7 @@ UNTIL_WORK = {
     "import torch": "import torch",
     "bars experiments, whole": "from bars.cli import main; main(['experiments'])",
     "bars cost bars-b, whole": "from bars.cli import main; main(['cost', 'bars-b'])",
-    "a table: until it reads results": "import bars.commands.artifact, bars.report.tables, bars.report.table2",
+    "a table: until it reads results": "import bars.commands.artifact, bars.report.tables, bars.report.tables.table2",
     "a figure: until it reads results": "import bars.commands.artifact, bars.report.figures.fig1",
     "search, retrain: until they load data": "import bars.stages.search, bars.stages.retrain",
     "evaluate: until it loads data": "import bars.stages.evaluate",

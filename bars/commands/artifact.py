@@ -11,7 +11,7 @@ from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.ownership import report_dir
 from bars.pipeline.provenance import other_params, verify_chain, verify_inputs
-from bars.report.inputs import FIGURES, TABLES, need_paths, needs
+from bars.report.artifacts import FIGURES, TABLES, need_paths, needs
 
 Write = Callable[[str, Params, str | None, Path, Path], list[Path]]
 _NAMED = 5

@@ -15,7 +15,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "search": ("epochs.csv", "alphas.parquet", "distribution.json", "supernet.pt"),
     "derive": ("candidates.csv", "genotype.json"),
     "retrain": ("epochs.csv", "checkpoint.pt"),
-    "evaluate": ("metrics.json",),
+    "evaluate": ("metrics.json", "predictions.parquet", "confusion.csv"),
 }
 
 

@@ -147,6 +147,7 @@ class Metrics(Record):
     split: Literal["test"]
     n_examples: Annotated[int, Field(ge=1)]
     top1: Share
+    class_top1: dict[str, Share] = Field(default_factory=dict)  # of classes with test images; older records have none
     loss: Annotated[float, Field(allow_inf_nan=False)]
     flops: Count
     biops: Count

@@ -1,5 +1,1 @@
-"""Tables, figures, claims and the audit of the paper's arithmetic."""
-
-from bars.report.inputs import FIGURES, TABLES, Need, need_paths, needs, parameters
-
-__all__ = ["FIGURES", "TABLES", "Need", "need_paths", "needs", "parameters"]
+"""Tables, figures, claims, the audit of the paper's arithmetic, and the page that holds them all."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bars.report.results import Runs
+from bars.report.tree import Runs
 from bars.space import NONE, SHORTCUT
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bars.errors import RecordError
 from bars.pipeline.records import Candidate
-from bars.report.inputs import RANKED
-from bars.report.results import Results
+from bars.report.artifacts import RANKED
+from bars.report.tree import Results
 
 RESAMPLES = 1000
 SUPERNETS = "supernet, mean over its seeds"

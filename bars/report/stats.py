@@ -1,4 +1,4 @@
-"""Means, sample standard deviations and t-intervals over seeds."""
+"""Means, sample standard deviations and t-intervals over seeds, and what so many seeds can show."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ def mean(values: Sequence[float]) -> float:
 
 
 def sample_std(values: Sequence[float]) -> float | None:
-    """Standard deviation with n - 1; None below two values."""
+    """Standard deviation with n - 1; None below two values, and exactly 0 where all are the same."""
     if len(values) < 2:
         return None
+    if min(values) == max(values):
+        return 0.0
     centre = mean(values)
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
@@ -29,13 +31,29 @@ def t_quantile(confidence: float, degrees: float) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its t-interval; ``low`` and ``high`` are None below two values. ``n`` counts what was averaged."""
+    """A mean with its t-interval; ``low`` and ``high`` are None below two values. ``n`` counts what was averaged.
+
+    ``error`` and ``degrees``: its standard error and degrees of freedom, where it is a t-interval.
+    """
 
     mean: float
     low: float | None
     high: float | None
     n: int
     paired: bool = False
+    error: float | None = None
+    degrees: float | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Low and high; infinite where one value alone gives none."""
+        return (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+
+    def detectable(self, confidence: float) -> float | None:
+        """The true distance from a limit that is shown in ``POWER`` of such studies, were the spread the one seen."""
+        if self.error is None or self.degrees is None:
+            return None
+        return self.error * standard_errors(confidence, self.degrees)
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
@@ -43,19 +61,38 @@ class Interval:
         return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}] (n={self.n})"
 
 
+POWER = 0.8
+
+
+def standard_errors(confidence: float, degrees: float) -> float:
+    """How many standard errors a true difference must have to be shown with ``POWER``, by the noncentral t."""
+    from scipy.special import nctdtrinc
+
+    return float(nctdtrinc(degrees, 1 - POWER, t_quantile(confidence, degrees)))
+
+
+def _student(centre: float, error: float, degrees: float, confidence: float, n: int, paired: bool) -> Interval:
+    half = t_quantile(confidence, degrees) * error
+    return Interval(centre, centre - half, centre + half, n, paired, error, degrees)
+
+
 def interval(values: Sequence[float], confidence: float, *, paired: bool = False) -> Interval:
     """Mean and t-interval of independent values."""
-    centre, std = mean(values), sample_std(values)
+    centre, std, n = mean(values), sample_std(values), len(values)
     if std is None:
-        return Interval(centre, None, None, len(values), paired)
-    half = t_quantile(confidence, len(values) - 1) * std / math.sqrt(len(values))
-    return Interval(centre, centre - half, centre + half, len(values), paired)
+        return Interval(centre, None, None, n, paired)
+    return _student(centre, std / math.sqrt(n), n - 1, confidence, n, paired)
+
+
+def pairs(one: Mapping[int, object], other: Mapping[int, object]) -> list[int]:
+    """The seeds by which two experiments are compared in pairs; empty where too few are shared."""
+    shared = sorted(set(one) & set(other))
+    return shared if len(shared) >= 2 or (shared and min(len(one), len(other)) < 2) else []
 
 
 def difference(one: Mapping[int, float], other: Mapping[int, float], confidence: float) -> Interval | None:
     """Mean of ``one`` - ``other`` over seeds: paired where two are shared, else Welch's; None if a side is empty."""
-    shared = sorted(set(one) & set(other))
-    if len(shared) >= 2 or (shared and min(len(one), len(other)) < 2):
+    if shared := pairs(one, other):
         return interval([one[s] - other[s] for s in shared], confidence, paired=True)
     if not one or not other:
         return None
@@ -68,14 +105,12 @@ def difference(one: Mapping[int, float], other: Mapping[int, float], confidence:
     if var_a + var_b == 0:
         return Interval(centre, centre, centre, n)
     degrees = (var_a + var_b) ** 2 / (var_a**2 / (len(a) - 1) + var_b**2 / (len(b) - 1))
-    half = t_quantile(confidence, degrees) * math.sqrt(var_a + var_b)
-    return Interval(centre, centre - half, centre + half, n)
+    return _student(centre, math.sqrt(var_a + var_b), degrees, confidence, n, False)
 
 
 def ratio(one: Mapping[int, float], other: Mapping[int, float], confidence: float) -> Interval | None:
     """Mean of ``one`` / ``other`` over seeds: paired where seeds are shared, else each over the other's mean."""
-    shared = sorted(set(one) & set(other))
-    if len(shared) >= 2 or (shared and min(len(one), len(other)) < 2):
+    if shared := pairs(one, other):
         return interval([one[s] / other[s] for s in shared], confidence, paired=True)
     if not one or not other:
         return None

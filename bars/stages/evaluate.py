@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from bars.params import EvaluateParams, RuntimeParams
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.files import sha256_file
+from bars.pipeline.predictions import Predictions, write_predictions
 from bars.stages.files import (
     CHECKPOINT,
     announce,
@@ -30,7 +32,7 @@ from bars.training.runtime import Runtime
 
 
 def run(job: Job) -> Write:
-    """Evaluate: the trained network on the test part, which no other stage opens -> metrics."""
+    """Evaluate: the trained network on the test part, which no other stage opens -> metrics, predictions."""
     announce(job)
     experiment, view, split = job.experiment, job.view, split_of(job)
     genotype, found = genotype_of(job), distribution_of(job)
@@ -51,6 +53,7 @@ def run(job: Job) -> Write:
         split="test",
         n_examples=result.n_examples,
         top1=result.top1,
+        class_top1=result.predictions.class_top1(split.classes),
         loss=result.loss,
         **cost._asdict(),
         equivalent_ops_64=cost.equivalent(64),
@@ -63,16 +66,30 @@ def run(job: Job) -> Write:
         split_sha256=sha256_file(job.input(paths.SPLIT)),
         checkpoint_sha256=sha256_file(checkpoint),
     )
-    return lambda folder: rec.write_record(folder / "metrics.json", metrics)
+
+    def write(folder: Path) -> None:
+        rec.write_record(folder / "metrics.json", metrics)
+        write_predictions(folder, result.predictions, split.classes)
+
+    return write
 
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """Top-1 accuracy (a fraction) and mean cross-entropy over ``n_examples`` test images."""
+    """What the network said of each test image, and its mean cross-entropy over them."""
 
-    n_examples: int
-    top1: float
+    predictions: Predictions
     loss: float
+
+    @property
+    def n_examples(self) -> int:
+        """How many images."""
+        return len(self.predictions.labels)
+
+    @property
+    def top1(self) -> float:
+        """Accuracy, a fraction."""
+        return int(self.predictions.right.sum()) / self.n_examples
 
 
 @torch.no_grad()
@@ -80,12 +97,14 @@ def evaluate(model: nn.Module, params: EvaluateParams, runtime: RuntimeParams, t
     """Evaluate ``model`` with its running BN statistics."""
     resolved = Runtime.resolve(runtime)
     model.to(resolved.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    loss_sum, correct = 0.0, 0
+    loss_sum, seen, said = 0.0, list[torch.Tensor](), list[torch.Tensor]()
     for images, labels in test.batches(
         params.batch_size, device=resolved.device, augment=False, seed=0, epoch=0, drop_last=False
     ):
         with resolved.autocast():
             logits = model(images).float()
         loss_sum += float(F.cross_entropy(logits, labels, reduction="sum").double())
-        correct += int((logits.argmax(1) == labels).sum())
-    return EvaluateResult(test.size, correct / test.size, loss_sum / test.size)
+        seen.append(labels)
+        said.append(logits.argmax(1))
+    predictions = Predictions(*(torch.cat(parts).cpu().numpy() for parts in (seen, said)))
+    return EvaluateResult(predictions, loss_sum / test.size)

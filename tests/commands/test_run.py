@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import yaml
 from bars.cli import main
 from bars.commands.progress import EpochProgress
 from bars.cost import genotype_cost
+from bars.data import open_part, read_split
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Grid
@@ -24,6 +27,7 @@ from bars.pipeline.load import load_params
 from bars.pipeline.provenance import stale, verify_chain
 from bars.space import Genotype, SearchSpace
 from bars.stages import files
+from bars.stages.networks import build
 from tests.grids import TREE, edited
 
 pytestmark = pytest.mark.xdist_group("chain")
@@ -77,7 +81,7 @@ def test_every_declared_file_is_there_and_chains(folder: Path, grid: Grid) -> No
         found = sorted(p.name for p in (folder / "results" / a.dir(name, SEED)).iterdir())
         assert found == sorted([*paths.OUTPUTS[name], paths.PROVENANCE])
         assert stale(a, name, SEED, folder / "results") is None
-    assert len(verify_chain(made(grid, "a", "evaluate", "metrics.json").absolute())) == 10
+    assert len(verify_chain(made(grid, "a", "evaluate", "metrics.json").absolute())) == 12
     assert not list(Path(".bars/checkpoints").iterdir())
     assert not list(Path("results").rglob("*.tmp-*"))
 
@@ -212,6 +216,32 @@ def test_only_evaluate_opens_test_images(grid: Grid, monkeypatch: pytest.MonkeyP
         opened.clear()
         stage(f"{name} a")
         assert opened == expected
+
+
+@pytest.mark.parametrize("name", ["a", "r18"])
+def test_accuracy_by_class_and_confusions_are_those_of_the_network(grid: Grid, name: str) -> None:
+    """Recomputed from the checkpoint, an image at a time."""
+    if name != "a":
+        stage(f"retrain {name}")
+        stage(f"evaluate {name}")
+    experiment = grid[name]
+    data = experiment.view("evaluate").data
+    split = read_split(Path("results") / paths.split_path(grid.scale, experiment.dataset), data)
+    genotype = None if name != "a" else rec.read_genotype(made(grid, name, "derive", "genotype.json"))
+    model = build(experiment.network, experiment.view("evaluate"), genotype, len(split.classes), split.image_size)
+    model.load_state_dict(torch.load(made(grid, name, "retrain", "checkpoint.pt"))["state"])
+    model.eval()
+    counts: Counter[tuple[str, str]] = Counter()
+    test = open_part(data, split, "test")
+    with torch.no_grad():
+        for image, label in test.batches(1, device="cpu", augment=False, seed=0, epoch=0, drop_last=False):
+            counts[split.classes[int(label)], split.classes[int(model(image)[0].argmax())]] += 1
+    rows = csv.DictReader(made(grid, name, "evaluate", "confusion.csv").read_text().splitlines())
+    assert {(row["label"], row["predicted"]): int(row["images"]) for row in rows} == dict(counts)
+    record = metrics(grid, name)
+    totals = {c: sum(n for (label, _), n in counts.items() if label == c) for c in split.classes}
+    assert record.class_top1 == {c: pytest.approx(counts[c, c] / n) for c, n in totals.items()}
+    assert record.top1 == pytest.approx(sum(counts[c, c] for c in split.classes) / record.n_examples)
 
 
 def test_the_same_run_gives_the_same_bytes(grid: Grid) -> None:

@@ -22,7 +22,7 @@ print(json.dumps(sorted(f for f in files if f)))
 
 
 @pytest.mark.parametrize(
-    "name", ["bars.space.genotype", "bars.cost", "bars.pipeline.experiments", "bars.cli", "bars.report.inputs"]
+    "name", ["bars.space.genotype", "bars.cost", "bars.pipeline.experiments", "bars.cli", "bars.report.artifacts"]
 )
 def test_the_closure_holds_all_that_python_loads(name: str) -> None:
     """An import executes at least these; the closure may add what a function imports later."""

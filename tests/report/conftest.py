@@ -6,17 +6,19 @@ import hashlib
 import itertools
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bars.cost import genotype_cost
 from bars.pipeline import records
 from bars.pipeline.experiments import Experiment, Grid, num_classes
 from bars.pipeline.load import Params, load_params
-from bars.report.results import Results
+from bars.pipeline.predictions import Predictions, write_predictions
+from bars.report.tree import Results
 from bars.space import NONE, SHORTCUT, Genotype, SearchSpace, StageGenotype
 
 PARAMS = Path(__file__).parent / "params.yaml"
@@ -67,7 +69,7 @@ class Tree:
             "group": experiment.group,
             "scale": self.grid.scale,
             "slot": experiment.slot,
-            "dataset": "digits",
+            "dataset": experiment.data.label or experiment.data.source,
             "seed": seed,
             "split": "test",
             "n_examples": 360,
@@ -92,6 +94,14 @@ class Tree:
         """Metrics of the declared seeds in turn."""
         for seed, value in zip(self.grid[name].seeds, values, strict=False):
             self.metrics(name, seed, top1=value, **more)
+
+    def predictions(self, name: str, seed: int, right: Sequence[bool]) -> None:
+        """Write metrics.json and predictions.parquet of a network that is right about these of the test images."""
+        labels = np.arange(len(right)) % 10
+        said = Predictions(labels, np.where(right, labels, (labels + 1) % 10))
+        path = self.path(name, "evaluate", "predictions.parquet", seed)
+        write_predictions(path.parent, said, [str(digit) for digit in range(10)])
+        self.metrics(name, seed, top1=float(np.mean(right)), n_examples=len(right))
 
     # ---------------------------------------------------------------------------------------------- search, derive
     def genotype(

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bars.errors import RecordError
 from bars.params import ClaimsParams
-from bars.report import claims
-from bars.report.claims import (
-    CLAIMS,
+from bars.report.stats import Interval
+from bars.report.tables import write_table
+from bars.report.tables.claims.catalogue import claims
+from bars.report.tables.claims.judge import (
     NOISE,
     NOT_SUPPORTED,
     NOT_TESTED,
     SUPPORTED,
+    VERDICTS,
     at_least,
     at_most,
     gains,
-    pareto_gaps,
 )
-from bars.report.stats import Interval
-from bars.report.tables import write_table
+from bars.report.tables.claims.measures import pareto_gaps
+from bars.report.tables.claims.quantities import Quantities
 from bars.space import SHORTCUT
 from tests.blocks import block
 
@@ -31,8 +35,8 @@ PARAMS = block(ClaimsParams)
 
 
 def judged(tree: Any, id: str) -> Any:
-    evidence = claims.Evidence(tree.results)
-    return next(claim for claim in CLAIMS if claim.id == id).row(evidence)
+    quantities = Quantities(tree.results)
+    return next(claim for claim in claims() if claim.id == id).row(quantities)
 
 
 # ------------------------------------------------------------------------------------------------------ rules
@@ -86,7 +90,7 @@ def test_the_cifar_gain(tree: Any, ours: list[float], theirs: list[float], verdi
     row = judged(tree, "cifar-gain")
     assert row["verdict"] == verdict
     assert row["value"] == pytest.approx(100 * (sum(ours) - sum(theirs)) / 3)
-    assert (row["n"], row["paired"], row["scale"], row["data_set"]) == (3, True, "tiny", "digits")
+    assert (row["n"], row["paired"], row["scale"], row["data_set"]) == (3, True, "tiny", "cifar10")
     assert row["printed"] == "+1.49 points"
 
 
@@ -111,7 +115,7 @@ def test_too_few_seeds_are_not_tested(tree: Any) -> None:
 def test_missing_runs_and_untestable_claims_say_why(tree: Any) -> None:
     assert judged(tree, "cifar-gain")["why"] == "bars-b: no result yet (seeds 0, 1, 2)"
     assert judged(tree, "depthwise")["verdict"] == NOT_TESTED
-    assert all(claim.why_not for claim in CLAIMS if claim.measure is None)
+    assert all(claim.why_not for claim in claims() if claim.measure is None)
 
 
 def test_shares_of_counts(tree: Any) -> None:
@@ -147,6 +151,52 @@ def test_fully_binarised_is_a_property_of_every_run(tree: Any) -> None:
     tree.metrics("bars-c", 0, fully_binarized=False)
     row = judged(tree, "fully-binarised")
     assert (row["verdict"], row["value"]) == (NOISE, 0.75)
+
+
+# ------------------------------------------------------------------------------------------------------ test images
+def write_predictions(tree: Any, gain: float, images: int = 2000) -> None:
+    """BARS-B and ResNet-34 at 80 % and less, over the same images and three seeds."""
+    for seed in range(3):
+        draws = np.random.default_rng(seed).random(images)
+        tree.predictions("bars-b", seed, draws < 0.8)
+        tree.predictions("resnet34-xnor", seed, draws < 0.8 - gain)
+
+
+def test_a_gain_is_also_judged_over_test_images(tree: Any) -> None:
+    write_predictions(tree, 0.05)
+    row = judged(tree, "cifar-gain")
+    assert (row["verdict"], row["images_verdict"], row["n_images"]) == (SUPPORTED, SUPPORTED, 2000)
+    assert row["images_low"] < row["value"] < row["images_high"]
+    assert row["detectable"] == pytest.approx(row["high"] - row["value"], rel=0.5)
+
+
+def test_a_gain_without_recorded_predictions_says_so(tree: Any) -> None:
+    write_predictions(tree, 0.05)
+    tree.path("bars-b", "evaluate", "predictions.parquet", 1).unlink()
+    row = judged(tree, "cifar-gain")
+    assert (row["verdict"], row["images_verdict"], row["n_images"]) == (SUPPORTED, None, None)
+    assert "not recorded" in row["why"]
+
+
+def test_predictions_of_another_evaluation_are_refused(tree: Any) -> None:
+    write_predictions(tree, 0.05)
+    tree.metrics("bars-b", 1, top1=0.5, n_examples=2000)
+    with pytest.raises(RecordError, match=r"(?s)bars-b, seed 1.*1000 of 2000"):
+        judged(tree, "cifar-gain")
+
+
+def test_the_notes_count_what_chance_would_support(tree: Any, tmp_path: Path) -> None:
+    write_predictions(tree, 0.05)
+    text = write_table("claims", tree.params, None, tree.folder, tmp_path)[2].read_text()
+    assert "By chance: 1 claims were judged by an interval with a spread, 1 of them supported." in text
+    assert "2.5% of them, 0.0 on average" in text
+    assert "2 seeds 11.5, 3 seeds 3.3, 5 seeds 1.7, 10 seeds 1.0" in text  # tables of the noncentral t
+
+
+def test_claims_are_sentences() -> None:
+    for claim in claims():
+        assert re.fullmatch(r"[A-Z].{20,110}\.", claim.claim), claim.claim
+        assert not re.match(r"(It|They|This|That|And|With) ", claim.claim), claim.claim
 
 
 # ------------------------------------------------------------------------------------------------------ Figure 3
@@ -263,8 +313,8 @@ def test_kernel_sizes_are_counted_over_all_cells(tree: Any) -> None:
 
 # ------------------------------------------------------------------------------------------------------ the whole table
 def test_claims_are_many_distinct_and_located() -> None:
-    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) >= 40
-    text = " ".join(claim.where for claim in CLAIMS)
+    assert len({claim.id for claim in claims()}) == len(claims()) >= 40
+    text = " ".join(claim.where for claim in claims())
     assert all(
         place in text for place in ("Abstract", "Sec. 1", "Sec. 5.1", "Sec. 5.2", "Sec. 5.3", "Sec. 5.4", "caption")
     )
@@ -274,9 +324,9 @@ def test_the_written_table_judges_every_claim(whole: Any, tmp_path: Path) -> Non
     paths = write_table("claims", whole.params, None, whole.folder, tmp_path)
     assert [path.name for path in paths] == ["claims.csv", "claims.html", "claims.md"]
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
-    assert [row["id"] for row in rows] == [claim.id for claim in CLAIMS]
-    assert {row["verdict"] for row in rows} <= set(claims.VERDICTS)
-    assert sum(row["verdict"] == NOT_TESTED for row in rows) == sum(claim.measure is None for claim in CLAIMS)
+    assert [row["id"] for row in rows] == [claim.id for claim in claims()]
+    assert {row["verdict"] for row in rows} <= set(VERDICTS)
+    assert sum(row["verdict"] == NOT_TESTED for row in rows) == sum(claim.measure is None for claim in claims())
     assert all(row["scale"] == "tiny" for row in rows)
 
 

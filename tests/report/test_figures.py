@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from bars.errors import RecordError
+from bars.report.artifacts import FIGURES
 from bars.report.figures import style, write_figure
-from bars.report.inputs import FIGURES
-from bars.report.paper import TABLE2, row2
-from bars.report.results import Results
+from bars.report.paper import row2, table2
+from bars.report.tree import Results
 from bars.space import SHORTCUT
 
 CONV3 = "binary_conv_3x3"
@@ -100,7 +100,7 @@ def test_nothing_to_draw_is_an_error_not_an_empty_picture(tree: Any, tmp_path: P
 def test_scale_and_data_set_stand_in_the_figure(whole: Any, name: str) -> None:
     text = words(drawn(name, whole)[0])
     assert "cale tiny" in text
-    assert "data set digits" in text
+    assert "data set cifar10" in text
 
 
 def tick_labels(figure: Figure) -> set[int]:
@@ -135,8 +135,8 @@ def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any
     figure, rows = drawn("fig1", whole)
     found = points(figure.axes[0])
     unit = np.mean(list(whole.results.runs("resnet18-xnor").values("equivalent_ops_64").values()))
-    printed_unit = next(row for row in TABLE2 if row.experiment == "resnet18-xnor").equivalent(64)
-    for row in TABLE2:
+    printed_unit = next(row for row in table2() if row.experiment == "resnet18-xnor").equivalent(64)
+    for row in table2():
         if row.slot != "cifar10":
             continue
         runs = whole.results.runs(row.experiment)
@@ -161,6 +161,49 @@ def test_without_the_reference_costs_are_absolute_and_nothing_printed_is_drawn(t
         assert figure.axes[0].get_xlabel().endswith(unit)
         assert not any(label.endswith("printed") for label in points(figure.axes[0]))
         assert "without ResNet-18 (XNOR)" in words(figure)
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig3", "fig4"])
+def test_nothing_printed_is_drawn_beside_data_that_are_not_cifar(tree: Any, name: str) -> None:
+    for experiment in ("bars-a", "bars-b", "bars-c", "compact", "resnet18-xnor"):
+        tree.top1(experiment, [0.8, 0.82, 0.84], dataset="my-images")
+    figure, rows = drawn(name, tree)
+    assert any(row["source"] == "printed" for row in rows)
+    legends = [legend for part in (figure, *figure.subfigs, *figure.axes) if (legend := legend_of(part))]
+    texts = [text.get_text() for legend in legends for text in legend.get_texts()]
+    assert texts
+    assert not any("printed" in text or "NiN" in text for text in texts)
+    assert not any(label.endswith("printed") for axes in figure.axes for label in points(axes))
+    assert "they are of CIFAR-10, ours of my-images" in words(figure)
+
+
+def legend_of(part: Any) -> Any:
+    """The legend of axes or of a part of a figure."""
+    return part.get_legend() if hasattr(part, "get_legend") else next(iter(part.legends), None)
+
+
+def test_fig5_says_what_is_missing_within_its_panel(editable: Any) -> None:
+    for seed in range(3):
+        editable.path("collapsed-search", "search", "alphas.parquet", seed).unlink()
+    figure, _ = drawn("fig5", editable)
+    with style.look(editable.params.report.figures):
+        figure.draw_without_rendering()
+        (text,) = (text for axes in figure.axes for text in axes.texts)
+        inside, box = text.axes.get_window_extent(), text.get_window_extent()
+    assert "no logged alphas" in " ".join(text.get_text().split())
+    assert inside.x0 <= box.x0 <= box.x1 <= inside.x1
+    assert inside.y0 <= box.y0 <= box.y1 <= inside.y1
+
+
+def test_many_missing_runs_make_the_figure_higher_and_leave_its_axes_as_they_are(tree: Any, whole: Any) -> None:
+    tree.top1("bars-b", [0.8])
+    few, full = drawn("fig1", tree)[0], drawn("fig1", whole)[0]
+    assert few.get_figheight() > full.get_figheight()
+    with style.look(tree.params.report.figures):
+        for figure in (few, full):
+            figure.draw_without_rendering()
+        heights = [figure.axes[0].get_window_extent().height for figure in (few, full)]
+    assert heights[0] == pytest.approx(heights[1], rel=0.05)
 
 
 def test_fig1_tells_printed_from_measured_by_open_gray_markers(whole: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from bars.report import stats
@@ -29,7 +30,7 @@ def test_interval_by_hand() -> None:
 
 def test_shared_seeds_are_paired() -> None:
     value = stats.difference({0: 1.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 8.0, 7: 0.0}, 0.95)
-    assert value == stats.Interval(1.0, 1.0, 1.0, 2, paired=True)
+    assert value == stats.Interval(1.0, 1.0, 1.0, 2, paired=True, error=0.0, degrees=1)
 
 
 def test_disjoint_seeds_get_welchs_interval() -> None:
@@ -48,6 +49,20 @@ def test_a_single_seed_has_no_interval_and_an_empty_side_no_difference() -> None
     assert value is not None
     assert (value.mean, value.low, value.n) == (2.0, None, 1)
     assert stats.difference({}, {0: 1.0}, 0.95) is None
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_what_so_many_seeds_can_show_is_shown_in_four_of_five_studies(seeds: int) -> None:
+    far = stats.standard_errors(0.95, seeds - 1) / math.sqrt(seeds)
+    draws = np.random.default_rng(seeds).normal(far, 1.0, (20_000, seeds))
+    errors = draws.std(axis=1, ddof=1) / math.sqrt(seeds)
+    shown = draws.mean(axis=1) - stats.t_quantile(0.95, seeds - 1) * errors > 0
+    assert shown.mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_detectable_distance_needs_a_spread() -> None:
+    assert stats.interval([1.0], 0.95).detectable(0.95) is None
+    assert stats.interval([1.0, 2.0], 0.95).detectable(0.95) == pytest.approx(0.5 * stats.standard_errors(0.95, 1))
 
 
 def test_ratios_are_paired_by_seed() -> None:

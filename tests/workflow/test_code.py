@@ -15,7 +15,7 @@ from bars.cost import uniform_genotype
 from bars.pipeline.closure import closure as files_of
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.load import Params, load_params
-from bars.report.inputs import FIGURES, TABLES
+from bars.report.artifacts import FIGURES, TABLES
 from bars.space import SearchSpace
 from tests.grids import TREE, edited
 from tests.workflow.planning import ROOT, Job
@@ -45,7 +45,7 @@ EXEMPT = {
     "bars.pipeline.provenance": "writes provenance.json, which no later stage computes with",
 }
 # The grid resolves budgets with it before any command runs: the resolved budget is recorded.
-BUDGETS = ("bars.cost", "bars.space", "bars.params", "bars.errors", "bars.report.inputs", "bars.report.paper")
+BUDGETS = ("bars.cost", "bars.space", "bars.params", "bars.errors", "bars.report.artifacts", "bars.report.paper")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_stages_have_the_closure_of_their_modules(everything: list[Job], graph: 
 def test_tables_and_figures_have_the_closure_of_their_modules(everything: list[Job], graph: grimp.ImportGraph) -> None:
     for job in everything:
         if job.rule in TABLES:
-            assert code(job) == closure(graph, "bars.report.tables", f"bars.report.{job.rule}")
+            assert code(job) == closure(graph, "bars.report.tables", f"bars.report.tables.{job.rule}")
         elif job.rule in FIGURES:
             assert code(job) == closure(graph, "bars.report.figures", f"bars.report.figures.{job.rule}")
 
@@ -188,7 +188,7 @@ def test_what_a_stage_really_imports_is_its_declared_code(tiny: Path, graph: gri
         ("bars/models/counting.py", {"retrain", "evaluate"}),  # operations of hand-made networks; built in both stages
         ("bars/pipeline/records.py", {"search", "derive", "retrain", "evaluate"}),
         ("bars/stages/ranking.py", {"derive"}),
-        ("bars/report/table2.py", set()),
+        ("bars/report/tables/table2.py", set()),
     ],
 )
 def test_an_edit_reaches_the_stages_that_run_it_and_no_other(path: str, rerun: set[str], grid: Grid) -> None:

@@ -16,7 +16,7 @@ from bars.errors import BarsError
 from bars.params import ReportParams
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
-from bars.report.inputs import FIGURES, TABLES, parameters
+from bars.report.artifacts import FIGURES, TABLES, parameters
 from tests.workflow.planning import ROOT, Job, copy_project, plan
 
 # Read where the rules are made, not by a job.

@@ -135,7 +135,7 @@ def test_dvc_runs_the_same_jobs_and_only_once(project: Path) -> None:
     assert calls(project) == []
     assert snakemake("audit", "datasets", root=project).returncode == 0
     assert calls(project) == []
-    source = project / "bars/report/audit.py"
+    source = project / "bars/report/tables/audit.py"
     source.write_text(source.read_text() + "\n")
     dvc("repro", "paper-lists@audit", "data")
     assert calls(project) == ["table audit"]

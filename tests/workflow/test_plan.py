@@ -10,7 +10,7 @@ import pytest
 
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
-from bars.report.inputs import FIGURES, TABLES, need_paths
+from bars.report.artifacts import FIGURES, TABLES, need_paths
 from tests.workflow.planning import ROOT, Job, copy_project, plan, snakemake
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bars.report.inputs import FIGURES, TABLES
+from bars.report.artifacts import FIGURES, TABLES
 from tests.workflow.planning import STUDY, FakeTree, Job, plan
 
 CHAIN = ("search", "derive", "retrain", "evaluate")
@@ -81,7 +81,7 @@ def test_a_new_seed_runs_that_seed_only(fake_tree: FakeTree) -> None:
 @pytest.mark.parametrize(
     ("source", "rerun", "spared"),
     [
-        ("bars/report/table1.py", {"table1"}, {"table2", "fig1", "bars-b:search"}),
+        ("bars/report/tables/table1.py", {"table1"}, {"table2", "fig1", "bars-b:search"}),
         ("bars/report/figures/fig5.py", {"fig5"}, {"fig1", "table1", "bars-b:search"}),
         ("bars/models/supernet.py", {"bars-b:search", "compact:search"}, {"resnet18-xnor:retrain", "audit", "data"}),
         ("bars/models/baselines/xnor.py", {"resnet18-xnor:retrain"}, {"bars-b:search", "bars-b:retrain", "fig5"}),

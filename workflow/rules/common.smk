@@ -27,7 +27,7 @@ from bars.pipeline.load import GROUPS, load_params
 from bars.pipeline.ownership import require_own
 from bars.pipeline.reasons import ShortReasons
 from bars.pipeline.study import study_file
-from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
+from bars.report.artifacts import FIGURES, TABLES, kinds, need_paths, parameters
 
 # Started by dvc, end with it: it would go on alone after a kill, and the next run would meet its lock.
 die_with_parent(only_tools=True)
@@ -225,8 +225,8 @@ def artifact_outputs(name):
 
 def artifact_code(name):
     """Source files of a table or figure, and the data files of the report that they name."""
-    home = "bars.report.figures" if name in FIGURES else "bars.report"
-    files = code(f"{home}.{name}", home if name in FIGURES else f"{home}.tables")
+    home = "bars.report.figures" if name in FIGURES else "bars.report.tables"
+    files = code(f"{home}.{name}", home)
     text = "".join(Path(path).read_text() for path in files)
     data = Path(next(path for path in files if path.endswith("bars/report/__init__.py"))).with_name("data")
     return [*files, *(local(str(path)) for path in sorted(data.iterdir()) if path.name in text)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bars.pipeline.experiments import Grid
 from bars.pipeline.ownership import report_dir
-from bars.report.inputs import FIGURES, TABLES, kinds
+from bars.report.artifacts import FIGURES, TABLES, kinds
 from workflow.scripts import removal
 
 

@@ -22,8 +22,8 @@ from bars.errors import BarsError, RecordError
 from bars.pipeline import paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
+from bars.report.artifacts import FIGURES, TABLES
 from bars.report.figures import write_figure
-from bars.report.inputs import FIGURES, TABLES
 from bars.report.tables import write_table
 from workflow.scripts.study_page import page
 

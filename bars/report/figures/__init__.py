@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bars.errors import GridError
-from bars.report.inputs import FIGURES
+from bars.report.artifacts import FIGURES
 
 if TYPE_CHECKING:
     from bars.pipeline.load import Params
@@ -25,7 +25,7 @@ def write_figure(
         raise GridError("no such figure", got=name, allowed=", ".join(FIGURES))
     os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's backend may not even be installed here
     from bars.report.figures import style
-    from bars.report.results import Results
+    from bars.report.tree import Results
 
     results = Results(params, scale, Path(results_dir))
     module = importlib.import_module(f"bars.report.figures.{name}")

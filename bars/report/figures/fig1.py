@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bars.report.figures import scatter, style
-from bars.report.results import Results
+from bars.report.tree import Results
 
 
 def data(results: Results) -> list[dict[str, Any]]:
@@ -17,6 +17,7 @@ def data(results: Results) -> list[dict[str, Any]]:
 
 def draw(rows: style.Rows, results: Results) -> Figure:
     """One panel; the paper's values use the same sum, FLOPs + BiOps/64, of its printed columns."""
+    notes, rows = scatter.footnotes(results, rows), scatter.comparable(rows)
     figure = style.new(3.6)
     axes = figure.add_subplot()
     scatter.draw(axes, rows, "equivalent_ops_64", "Equivalent operations, FLOPs + BiOps/64,")
@@ -29,5 +30,5 @@ def draw(rows: style.Rows, results: Results) -> Figure:
         borderaxespad=0.0,
         fontsize="small",
     )
-    style.foot(figure, *scatter.footnotes(results, rows))
+    style.foot(figure, *notes)
     return figure

@@ -8,14 +8,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch
 
 from bars.errors import RecordError
 from bars.pipeline.experiments import Experiment
 from bars.report import text
-from bars.report.figures import style
-from bars.report.inputs import FULL
-from bars.report.results import Results
+from bars.report.artifacts import FULL
+from bars.report.figures import sketch, style
+from bars.report.tree import Results
 from bars.space import SearchSpace
 from bars.strategy.capacity import Capacity
 from bars.strategy.schedules import ramp
@@ -100,10 +100,10 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     """Three bands: the workflow beside DARTS, the macro level, then a cell and the schedules of the search."""
     figure = style.new(6.4)
     flow, macro, below = style.rows(figure, [1.75, 2.05, 2.3])
-    _draw_flow(_canvas(flow, 100, 25), rows)
-    _draw_macro(_canvas(macro, 100, 30), rows)
+    _draw_flow(sketch.canvas(flow, 100, 25), rows)
+    _draw_macro(sketch.canvas(macro, 100, 30), rows)
     left, right = style.columns(below, [1.0, 1.25])
-    _draw_cell(_canvas(left, 50, 40), rows)
+    _draw_cell(sketch.canvas(left, 50, 40), rows)
     _draw_schedules(right, rows)
     experiment = results.experiment(FULL)
     dataset = (experiment.search_data.label or experiment.search_data.source) if experiment else ""
@@ -113,57 +113,6 @@ def draw(rows: style.Rows, results: Results) -> Figure:
         "Gray: DARTS, as the paper describes it.",
     )
     return figure
-
-
-def _canvas(parent: Any, width: float, height: float) -> Axes:
-    axes: Axes = parent.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set_xlim(0, width)
-    axes.set_ylim(0, height)
-    axes.axis("off")
-    return axes
-
-
-def _box(
-    axes: Axes, x: float, y: float, w: float, h: float, *, face: str, edge: str, round_: float = 0.8, **more: Any
-) -> None:
-    axes.add_patch(
-        FancyBboxPatch(
-            (x + round_, y + round_),
-            w - 2 * round_,
-            h - 2 * round_,
-            boxstyle=f"round,pad={round_},rounding_size={round_}",
-            facecolor=face,
-            edgecolor=edge,
-            linewidth=more.pop("linewidth", 0.9),
-            **more,
-        )
-    )
-
-
-def _arrow(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = style.INK, **more: Any
-) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            arrowstyle=more.pop("arrowstyle", "-|>"),
-            mutation_scale=more.pop("mutation_scale", 7),
-            linewidth=more.pop("linewidth", 1.0),
-            shrinkA=more.get("shrink", 0),
-            shrinkB=more.pop("shrink", 0),
-            color=colour,
-            **more,
-        )
-    )
-
-
-def _tint(colour: str, share: float = 0.12) -> str:
-    """A colour mixed into white."""
-    from matplotlib.colors import to_hex, to_rgb
-
-    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
-    return str(to_hex((red, green, blue)))
 
 
 # ------------------------------------------------------------------------------------------------------ the workflow
@@ -201,15 +150,15 @@ def _draw_flow(axes: Axes, rows: style.Rows) -> None:
         axes.text(x + 9.6, 24.2, head, ha="center", va="top", fontweight="bold")
     lanes = (
         ("DARTS", darts, 11.6, "#f2f2f2", style.GRAY, "#595959"),
-        ("BARS", bars, 0.9, _tint(blue), blue, style.INK),
+        ("BARS", bars, 0.9, sketch.tint(blue), blue, style.INK),
     )
     for name, lane, y, face, edge, ink in lanes:
         axes.text(1.0, y + 4.6, name, ha="left", va="center", fontweight="bold", color=edge if name == "BARS" else ink)
         for i, (x, (_, words)) in enumerate(zip(_columns(), lane, strict=True)):
-            _box(axes, x, y, 19.2, 9.2, face=face, edge=edge)
+            sketch.box(axes, x, y, 19.2, 9.2, face=face, edge=edge)
             axes.text(x + 9.6, y + 4.6, words, ha="center", va="center", fontsize="small", color=ink, linespacing=1.35)
             if i:
-                _arrow(axes, (x - 3.0, y + 4.6), (x - 0.2, y + 4.6), edge)
+                sketch.arrow(axes, (x - 3.0, y + 4.6), (x - 0.2, y + 4.6), edge)
 
 
 def _columns() -> tuple[float, ...]:
@@ -230,28 +179,38 @@ def _draw_macro(axes: Axes, rows: style.Rows) -> None:
     _end_box(axes, 1.0, ends, "stem\n(float)")
     x = 1.0 + ends
     for stage in range(stages):
-        _arrow(axes, (x, LINE), (x + gap, LINE))
+        sketch.arrow(axes, (x, LINE), (x + gap, LINE))
         x += gap
         _draw_stage(axes, rows, stage, cells, x, wide, blue)
         x += wide
-        _arrow(axes, (x, LINE), (x + gap, LINE))
+        sketch.arrow(axes, (x, LINE), (x + gap, LINE))
         x += gap
         if stage < stages - 1:
-            _box(axes, x, LINE - 4.0, reduction, 8.0, face=_tint(orange, 0.25), edge=orange)
+            sketch.box(axes, x, LINE - 4.0, reduction, 8.0, face=sketch.tint(orange, 0.25), edge=orange)
             axes.text(x + reduction / 2, LINE, "reduc-\ntion", ha="center", va="center", fontsize="x-small")
             x += reduction
     _end_box(axes, x, ends, "pooling,\nclassifier\n(float)")
 
 
 def _end_box(axes: Axes, x: float, w: float, words: str) -> None:
-    _box(axes, x, LINE - 4.0, w, 8.0, face="#f2f2f2", edge=style.GRAY)
+    sketch.box(axes, x, LINE - 4.0, w, 8.0, face="#f2f2f2", edge=style.GRAY)
     axes.text(x + w / 2, LINE, words, ha="center", va="center", fontsize="x-small", linespacing=1.3)
 
 
 def _draw_stage(axes: Axes, rows: style.Rows, stage: int, cells: int, x: float, w: float, blue: str) -> None:
     """Cells in a row, each with a skip path to the aggregation node; width choices above."""
     depths = str(_value(rows, "space.depths")).split()
-    _box(axes, x, LINE - 4.4, w, 14.0, face=_tint(blue, 0.07), edge=_tint(blue, 0.55), linewidth=0.7, zorder=0.5)
+    sketch.box(
+        axes,
+        x,
+        LINE - 4.4,
+        w,
+        14.0,
+        face=sketch.tint(blue, 0.07),
+        edge=sketch.tint(blue, 0.55),
+        linewidth=0.7,
+        zorder=0.5,
+    )
     node = min(1.5, w / 12)
     room = (w - 2.0 - 2.6 * node) / cells
     side = min(room - 0.9, 5.4)
@@ -259,15 +218,15 @@ def _draw_stage(axes: Axes, rows: style.Rows, stage: int, cells: int, x: float, 
     outputs = [(x, LINE)]
     for cell in range(cells):
         left = x + 1.0 + cell * room + (room - side) / 2
-        _box(axes, left, LINE - 2.6, side, 5.2, face=_tint(blue, 0.3), edge=blue, round_=0.6)
+        sketch.box(axes, left, LINE - 2.6, side, 5.2, face=sketch.tint(blue, 0.3), edge=blue, round_=0.6)
         axes.text(
             left + side / 2, LINE, f"cell\n{cell + 1}", ha="center", va="center", fontsize="x-small", linespacing=1.1
         )
-        _arrow(axes, outputs[-1], (left, LINE), linewidth=0.8, mutation_scale=5)
+        sketch.arrow(axes, outputs[-1], (left, LINE), linewidth=0.8, mutation_scale=5)
         outputs.append((left + side, LINE))
-    _arrow(axes, outputs[-1], (total[0] - node, LINE), linewidth=0.8, mutation_scale=5)
+    sketch.arrow(axes, outputs[-1], (total[0] - node, LINE), linewidth=0.8, mutation_scale=5)
     for i, start in enumerate(outputs[:-1] if len(depths) > 1 else []):
-        _arrow(
+        sketch.arrow(
             axes,
             (start[0] + 0.35, LINE),
             (total[0], LINE + node),
@@ -316,14 +275,14 @@ def _draw_cell(axes: Axes, rows: style.Rows) -> None:
     step = (right - left - 3.0) / nodes
     places = [(left + i * step, y) for i in range(nodes + 1)]
     axes.add_patch(Circle((1.1, y), 0.45, facecolor=style.INK, linewidth=0))
-    _arrow(axes, (1.1, y), (2.9, y), mutation_scale=5)
-    _box(axes, 2.9, y - 3.0, 5.2, 6.0, face=_tint(style.colour(0), 0.3), edge=style.colour(0), round_=0.6)
+    sketch.arrow(axes, (1.1, y), (2.9, y), mutation_scale=5)
+    sketch.box(axes, 2.9, y - 3.0, 5.2, 6.0, face=sketch.tint(style.colour(0), 0.3), edge=style.colour(0), round_=0.6)
     axes.text(5.5, y, "conv\n1×1", ha="center", va="center", fontsize="x-small")
-    _arrow(axes, (8.1, y), (places[0][0] - 1.5, y))
+    sketch.arrow(axes, (8.1, y), (places[0][0] - 1.5, y))
     for target in range(1, nodes + 1):
         for source in range(target):
             bend = 0.0 if target - source == 1 else (-0.5 if (target - source) % 2 == 0 else 0.42)
-            _arrow(
+            sketch.arrow(
                 axes,
                 places[source],
                 places[target],
@@ -337,11 +296,11 @@ def _draw_cell(axes: Axes, rows: style.Rows) -> None:
     for i, place in enumerate(places):
         axes.add_patch(Circle(place, 1.5, facecolor="white", edgecolor=style.INK, linewidth=0.9, zorder=3))
         axes.text(*place, str(i), ha="center", va="center", fontsize="x-small", zorder=4)
-    _box(axes, 43.2, y - 5.5, 5.6, 11.0, face="#f2f2f2", edge=style.GRAY, round_=0.6)
+    sketch.box(axes, 43.2, y - 5.5, 5.6, 11.0, face="#f2f2f2", edge=style.GRAY, round_=0.6)
     axes.text(46.0, y, "concat", ha="center", va="center", fontsize="x-small", rotation=90)
-    _arrow(axes, (places[-1][0] + 1.5, y), (43.2, y))
+    sketch.arrow(axes, (places[-1][0] + 1.5, y), (43.2, y))
     if _value(rows, "space.cell_shortcut"):
-        _arrow(
+        sketch.arrow(
             axes,
             (1.1, y + 0.5),
             (46.0, y + 5.7),
@@ -360,7 +319,7 @@ def _draw_cell(axes: Axes, rows: style.Rows) -> None:
         if primitive.startswith("binary_conv"):
             label = f"binary {label}" + (" + shortcut" if _value(rows, "space.op_shortcut") else "")
         width = 2.6 + 0.86 * len(label)
-        _box(axes, x, 0.8, width, 4.0, face=_tint(colour, 0.25), edge=colour, round_=0.6)
+        sketch.box(axes, x, 0.8, width, 4.0, face=sketch.tint(colour, 0.25), edge=colour, round_=0.6)
         axes.text(x + width / 2, 2.8, label, ha="center", va="center", fontsize="x-small")
         x += width + 0.9
 

@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bars.pipeline.experiments import Experiment
-from bars.report import measured
+from bars.report.artifacts import BARS, REFERENCE
 from bars.report.figures import scatter, style
-from bars.report.inputs import BARS, REFERENCE
 from bars.report.paper import row2
-from bars.report.results import Results, Runs, check_one_split
 from bars.report.stats import mean, sample_std
+from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 
 SEARCHED, WIDENED = "searched under a budget", "compact network, widened uniformly"
 UNIT = "unit of cost"  # not drawn
@@ -40,7 +39,7 @@ def _times(results: Results, experiment: Experiment) -> str:
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per run, one per mean over seeds, one per printed value."""
     many = _many(results)
-    measured.refuse_empty(results, many, "fig3")
+    refuse_empty(results, many, "fig3")
     check_one_split(many)
     rows = [row for runs in many if runs.metrics for row in _rows(results, runs)]
     for name in (*BARS, REFERENCE):
@@ -111,7 +110,10 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     figure = style.new(3.6)
     axes = figure.add_subplot()
     across = scatter.axis(rows, COST, "Equivalent operations, FLOPs + BiOps/64,")
-    drawn = [row for row in rows if row["series"] != UNIT and (across.column != COST or row["source"] != "printed")]
+    printed = scatter.why_not_printed(rows) or (
+        "Gray and open: as printed, on CIFAR-10 (the paper prints no widened network)."
+    )
+    drawn = [row for row in scatter.comparable(rows) if row["series"] != UNIT]
     rows = [_placed(row, across) for row in drawn]
     _draw_printed(axes, rows)
     for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
@@ -127,7 +129,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     style.foot(
         figure,
         f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} Small dots: single runs. "
-        "Shaded: what a front dominates. Gray and open: as printed, on CIFAR-10 (the paper prints no widened network).",
+        f"Shaded: what a front dominates. {printed}",
         style.absences(many),
     )
     return figure

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bars.report.figures import scatter, style
-from bars.report.results import Results
+from bars.report.tree import Results
 
 PANELS = (("flops", "FLOPs"), ("biops", "BiOps"), ("params", "Parameters"))
 
@@ -19,6 +19,7 @@ def data(results: Results) -> list[dict[str, Any]]:
 
 def draw(rows: style.Rows, results: Results) -> Figure:
     """Three panels that share the accuracy axis."""
+    notes, rows = scatter.footnotes(results, rows), scatter.comparable(rows)
     figure = style.new(4.3)
     upper, lower = style.rows(figure, [2.9, 1.0])
     panels = upper.subplots(1, 3, sharey=True)
@@ -28,6 +29,5 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     panels[0].set_title("Accuracy against each cost")
     lower.legend(handles=scatter.handles(rows), loc="center", ncols=4, fontsize="small")
     absent = [str(row["method"]) for row in rows if row["source"] == "printed" and row["params"] is None]
-    notes = scatter.footnotes(results, rows)
     style.foot(figure, *notes, f"No parameters are printed of {', '.join(absent)}." if absent else "")
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bars.errors import RecordError
 from bars.report import text
-from bars.report.evidence import EdgeProbs, mean_shortcut, normal_probs
+from bars.report.artifacts import COLLAPSED, FULL
+from bars.report.distribution import EdgeProbs, mean_shortcut, normal_probs
 from bars.report.figures import style
-from bars.report.inputs import COLLAPSED, FULL
-from bars.report.results import Results
 from bars.report.stats import mean, sample_std
+from bars.report.tree import Results
 
 SEARCHES = {COLLAPSED: "Collapsed search", FULL: "BARS-B"}
 
@@ -87,7 +88,8 @@ def draw(rows: style.Rows, results: Results) -> Figure:
             if j == 0:
                 axes.set_ylabel(f"{title}\nprobability")
         if not any(row["experiment"] == name for row in edges):
-            panels[i][0].text(0.03, 0.5, _absence(results, name), transform=panels[i][0].transAxes, in_layout=False)
+            words = textwrap.fill(_absence(results, name), 18, break_on_hyphens=True)
+            panels[i][0].text(0.05, 0.5, words, transform=panels[i][0].transAxes, va="center", fontsize="small")
     _draw_means(right.subplots(), rows, results)
     style.foot(figure, *_notes(rows, results))
     return figure

@@ -12,11 +12,11 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from bars.errors import RecordError
 from bars.report import text
+from bars.report.artifacts import FAILED, FULL
 from bars.report.failure import failure
 from bars.report.figures import style
-from bars.report.inputs import FAILED, FULL
-from bars.report.results import Results
 from bars.report.stats import mean
+from bars.report.tree import Results
 from bars.space import NONE, Genotype
 
 # The paper calls the first one failed; whether ours did is for report.claims to say.

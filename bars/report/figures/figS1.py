@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from bars.errors import RecordError
 from bars.pipeline.records import SearchEpoch
 from bars.report.figures import style
-from bars.report.results import Results
+from bars.report.tree import Results
 from bars.strategy.health import judge
 
 LINES = ("valid_top1", "flips", "budget_ratio", "entropy")

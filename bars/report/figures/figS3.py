@@ -7,11 +7,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bars.report.artifacts import FULL, RANKED
 from bars.report.figures import style
-from bars.report.inputs import FULL, RANKED
 from bars.report.predictors import SUPERNETS, ranked, skills
-from bars.report.ranking import str_interval
-from bars.report.results import Results
+from bars.report.tables.ranking import str_interval
+from bars.report.tree import Results
 
 
 def data(results: Results) -> list[dict[str, Any]]:

@@ -10,11 +10,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bars.report import measured
+from bars.report import summary
+from bars.report.artifacts import BARS, REFERENCE
 from bars.report.figures import style
-from bars.report.inputs import BARS, REFERENCE
-from bars.report.paper import TABLE2, Row2
-from bars.report.results import Results, Runs, check_one_split, summary
+from bars.report.paper import Row2, table2
+from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 
 SLOT = "cifar10"
 MARKERS = ("o", "s", "^", "v", "P", "X", "D", "<", ">", "p", "h", "d", "*", "8", "H")
@@ -24,7 +24,7 @@ COSTS = ("flops", "biops", "params", "equivalent_ops_64")
 
 def many_runs(results: Results) -> list[Runs]:
     """BARS-A to -C and the baselines of the slot, printed ones first."""
-    printed = [row.experiment for row in TABLE2 if row.slot == SLOT]
+    printed = [row.experiment for row in table2() if row.slot == SLOT]
     beyond = [e.name for e in results.grid if e.slot == SLOT and e.group in ("searched", "baselines")]
     return [results.runs(name) for name in dict.fromkeys([*printed, *beyond])]
 
@@ -32,10 +32,10 @@ def many_runs(results: Results) -> list[Runs]:
 def data(results: Results, name: str) -> list[dict[str, Any]]:
     """One row per drawn point; counts in operations (2 x MACs) and parameters, accuracy in percent."""
     many = many_runs(results)
-    measured.refuse_empty(results, many, name)
+    refuse_empty(results, many, name)
     check_one_split(many)
     rows = [_measured(results, runs) for runs in many if runs.metrics]
-    return relate(rows + [_printed(row) for row in TABLE2 if row.slot == SLOT])
+    return relate(rows + [_printed(row) for row in table2() if row.slot == SLOT])
 
 
 def relate(
@@ -70,15 +70,25 @@ def axis(rows: Sequence[dict[str, Any]], key: str, name: str) -> Axis:
     return Axis(key, 1e6, f"{name} (millions)")
 
 
+def why_not_printed(rows: Sequence[dict[str, Any]]) -> str:
+    """Why the printed points do not belong beside ours; empty where they do."""
+    ours = [row for row in rows if row["source"] != "printed"]
+    data = sorted({row["data_set"] for row in ours if not row["data_set"].lower().replace("-", "").startswith(SLOT)})
+    if data:
+        return f"The printed values are not drawn: they are of CIFAR-10, ours of {' and '.join(data)}."
+    if all(row.get("relative_equivalent_ops_64") is None for row in ours):
+        return "The printed values are not drawn: without ResNet-18 (XNOR) there is no unit in common."
+    return ""
+
+
 def comparable(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without a common unit the printed points do not belong beside ours."""
-    common = any(row["source"] != "printed" and row.get("relative_biops") is not None for row in rows)
-    return [row for row in rows if common or row["source"] != "printed"]
+    """The rows to draw: without the printed ones where those do not belong beside ours."""
+    return [row for row in rows if row["source"] != "printed" or not why_not_printed(rows)]
 
 
 def _measured(results: Results, runs: Runs) -> dict[str, Any]:
-    printed = {row.experiment: row for row in TABLE2}.get(runs.name)
-    values = summary(runs)
+    printed = {row.experiment: row for row in table2()}.get(runs.name)
+    values = summary.measured(runs)
     row: dict[str, Any] = {
         "source": "measured",
         "series": "BARS" if runs.name in BARS else "baseline" if printed else "beyond the paper",
@@ -122,7 +132,7 @@ def markers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
 def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str) -> None:
     """Accuracy against one cost: ours filled with bars over seeds, the paper's open and gray."""
     looks, across = markers(rows), axis(rows, cost, name)
-    key, divisor, rows = across.column, across.divisor, comparable(rows)
+    key, divisor = across.column, across.divisor
     for source in ("printed", "measured"):
         there = [row for row in rows if row["source"] == source and row.get(key) is not None]
         line = sorted((row for row in there if row["series"] == "BARS"), key=lambda row: str(row["experiment"]))
@@ -182,7 +192,8 @@ def handles(rows: Sequence[dict[str, Any]]) -> list[Line2D]:
         marker, colour = looks[experiment]
         label = textwrap.fill(label, 24, subsequent_indent="   ")
         entries.append(_handle(label, marker, colour if measured_here else None))
-    entries.append(_handle("as printed in the paper", "o", None, line=(0, (4, 2))))
+    if any(row["source"] == "printed" for row in rows):
+        entries.append(_handle("as printed in the paper", "o", None, line=(0, (4, 2))))
     return entries
 
 
@@ -202,17 +213,12 @@ def _handle(label: str, marker: str, colour: str | None, line: Any = "none") -> 
     )
 
 
-def _printed_note(rows: Sequence[dict[str, Any]]) -> str:
-    if len(comparable(rows)) < len(rows):
-        return "The printed values are not drawn: without ResNet-18 (XNOR) there is no unit in common."
-    return "Gray and open: as printed, on CIFAR-10, relative to the printed ResNet-18 (XNOR)."
-
-
 def footnotes(results: Results, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Scale, data set, seeds, conventions and what is missing."""
     many = many_runs(results)
     counts = [row["n"] for row in rows if row["source"] == "measured"]
+    gray = "Gray and open: as printed, on CIFAR-10, relative to the printed ResNet-18 (XNOR)."
     return [
-        f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} {_printed_note(rows)}",
+        f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} {why_not_printed(rows) or gray}",
         style.absences(many),
     ]

@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator
 
 from bars.params import FiguresParams
 from bars.pipeline.files import atomic_write
-from bars.report.results import Runs
+from bars.report.tree import Runs
 
 Rows = Sequence[dict[str, Any]]
 WIDTH = 7.0  # inches: the text width of a two-column page
@@ -111,10 +111,11 @@ def columns(parent: Figure | SubFigure, widths: Sequence[float], wspace: float =
 
 
 def foot(figure: Figure, *lines: str) -> None:
-    """Small print under a figure: scale, data set, seeds, what is missing."""
+    """Small print under a figure: scale, data, seeds, what is missing; the figure grows by what is beyond two lines."""
     size = matplotlib.rcParams["font.size"] * 0.8
     columns = int(figure.get_figwidth() * 72 / (0.57 * size))
     wrapped = [part for line in lines if line for part in textwrap.wrap(line, columns)]
+    figure.set_figheight(figure.get_figheight() + max(0, len(wrapped) - 2) * 1.2 * size / 72)
     figure.supxlabel("\n".join(wrapped), fontsize=size, color="#595959", x=0.01, ha="left")
 
 

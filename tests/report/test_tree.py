@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from bars.errors import GridError, RecordError
-from bars.report import need_paths, needs, parameters
+from bars.report.artifacts import FIGURES, TABLES, need_paths, needs, parameters
 from bars.report.figures import write_figure
-from bars.report.inputs import FIGURES, TABLES
-from bars.report.results import Results, check_one_split, summary
+from bars.report.summary import measured
 from bars.report.tables import make_table, write_table
+from bars.report.tree import Results, check_one_split
 
 
 @pytest.mark.parametrize("name", [*TABLES, *FIGURES])
@@ -112,7 +112,7 @@ def test_absence_is_told_in_words(tree: Any) -> None:
 def test_summary_is_mean_and_sample_std_of_what_is_there(tree: Any) -> None:
     tree.metrics("bars-b", 0, top1=0.90, counts=(100, 6400, 10))
     tree.metrics("bars-b", 2, top1=0.92, counts=(100, 12800, 10))
-    row = summary(tree.results.runs("bars-b"))
+    row = measured(tree.results.runs("bars-b"))
     assert (row["top1_mean_percent"], row["top1_std_percent"]) == (pytest.approx(91.0), pytest.approx(2**0.5))
     assert (row["flops"], row["flops_std"]) == (100, 0.0)
     assert (row["biops"], row["biops_std"]) == (9600.0, pytest.approx(3200 * 2**0.5))
@@ -133,7 +133,7 @@ def test_unknown_names_are_refused(whole: Any, tmp_path: Path) -> None:
 def test_reading_the_tables_code_is_light() -> None:
     """No torch, no plotting, no data frames behind the import of the tables."""
     code = (
-        "import sys, bars.report.tables, bars.report.table2, bars.report.claims, bars.report.figures;"
+        "import sys, bars.report.tables, bars.report.tables.table2, bars.report.tables.claims, bars.report.figures;"
         "print([m for m in ('torch', 'pandas', 'matplotlib', 'seaborn', 'scipy', 'pyarrow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

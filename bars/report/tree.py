@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,11 +11,10 @@ from bars.errors import RecordError
 from bars.pipeline import records
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import Params
+from bars.pipeline.predictions import Predictions, read_predictions
 from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch
 from bars.report import text
-from bars.report.inputs import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS
-from bars.report.stats import mean, sample_std
-from bars.report.tabular import Value
+from bars.report.artifacts import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS, PREDICTIONS
 
 if TYPE_CHECKING:
     from bars.space import Genotype
@@ -123,6 +122,23 @@ class Results:
         """Candidates of the derivation by seed."""
         return self._each(name, CANDIDATES, records.read_candidates)
 
+    def predictions(self, name: str) -> dict[int, Predictions]:
+        """What the network said of each test image, by seed; none of a run without metrics. Raises RecordError."""
+        metrics, found = self.runs(name).metrics, self._each(name, PREDICTIONS, read_predictions)
+        for seed, predictions in found.items():
+            if seed in metrics:
+                got = (len(predictions.labels), int(predictions.right.sum()))
+                wanted = (metrics[seed].n_examples, round(metrics[seed].top1 * metrics[seed].n_examples))
+                if got != wanted:
+                    raise RecordError(
+                        "predictions of another evaluation than the metrics beside them",
+                        where=f"{name}, seed {seed}, {PREDICTIONS}",
+                        got=f"{got[1]} of {got[0]} right",
+                        allowed=f"{wanted[1]} of {wanted[0]}",
+                        do="remove the folder and run evaluate again",
+                    )
+        return {seed: predictions for seed, predictions in found.items() if seed in metrics}
+
     def _each(self, name: str, file: str, read: Callable[[Path], T]) -> dict[int, T]:
         experiment = self.experiment(name)
         if experiment is None or experiment.reason:
@@ -177,44 +193,13 @@ def check_one_split(many: Iterable[Runs]) -> None:
                 )
 
 
-def summary(runs: Runs) -> dict[str, Value]:
-    """What a table says of an experiment: counts and accuracy as mean and sample std over the seeds that are there."""
-    row: dict[str, Value] = {"experiment": runs.name, "scale": runs.scale, "data_set": runs.dataset}
-    for key in ("flops", "biops", "params", "equivalent_ops_64", "equivalent_ops_32"):
-        row[key], row[f"{key}_std"] = _centre(list(runs.values(key).values()))
-    top1 = [100 * value for value in runs.values("top1").values()]
-    row["top1_mean_percent"] = mean(top1) if top1 else None
-    row["top1_std_percent"] = sample_std(top1)
-    row["seeds_done"], row["seeds_declared"] = len(runs.metrics), len(runs.declared)
-    row["seeds_missing"] = " ".join(str(seed) for seed in runs.missing)
-    row.update(budget(runs))
-    row["n_examples"] = next((m.n_examples for m in runs.metrics.values()), None)
-    row["fully_binarized"] = all(m.fully_binarized for m in runs.metrics.values()) if runs.metrics else None
-    row["float_parts"] = "; ".join(sorted({m.float_parts for m in runs.metrics.values() if m.float_parts}))
-    row["split_sha256"] = runs.split
-    row["metrics_files"] = " ".join(runs.files)
-    return row
-
-
-def budget(runs: Runs) -> dict[str, Value]:
-    """The BiOps that were asked for, the mean reached as a share of them, and the seeds outside the tolerance."""
-    experiment = runs.experiment
-    asked = None if experiment is None or experiment.reason else experiment.budget_biops
-    if experiment is None or asked is None:
-        return {"budget_biops": None, "budget_reached": None, "budget_missed_seeds": ""}
-    tolerance = experiment.derive.budget_tolerance or experiment.search.health.budget
-    shares = {seed: biops / asked for seed, biops in runs.values("biops").items()}
-    held = experiment.search.capacity != "none"
-    missed = [str(seed) for seed, share in shares.items() if held and abs(share - 1.0) > tolerance]
-    reached = mean(list(shares.values())) if shares else None
-    return {"budget_biops": asked, "budget_reached": reached, "budget_missed_seeds": " ".join(missed)}
-
-
-def _centre(values: list[float]) -> tuple[float | int | None, float | None]:
-    """Mean and sample std; a whole number stays one, and values that are all the same have no spread to show."""
-    if not values:
-        return None, None
-    centre = mean(values)
-    if centre == values[0] and all(value == centre for value in values):
-        return (int(centre) if centre.is_integer() else centre), (0.0 if len(values) > 1 else None)
-    return centre, sample_std(values)
+def refuse_empty(results: Results, many: Sequence[Runs], name: str) -> None:
+    """Raise RecordError where no experiment of a table or figure has a result."""
+    if not any(runs.metrics for runs in many):
+        target = f"results/{name}.csv" if name.startswith("table") else f"figures/{name}.pdf"
+        raise RecordError(
+            f"nothing to put into {name}: no experiment of it has a result at scale {results.scale}",
+            where=str(results.folder / results.scale),
+            allowed="at least one evaluate/metrics.json",
+            do=f"run the experiments first: snakemake --cores 2 {target}",
+        )

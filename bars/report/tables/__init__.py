@@ -1,4 +1,4 @@
-"""Writing a table by name; each table is a module of its own, so that an edit of one leaves the others alone."""
+"""Writing a table by name; each is a module of its own, so that an edit of one leaves the others alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from bars.errors import GridError
 from bars.pipeline.ownership import study_name
-from bars.report.inputs import TABLES, kinds
-from bars.report.results import Results
-from bars.report.tabular import Column
+from bars.report.artifacts import TABLES, kinds
+from bars.report.layout import Column
+from bars.report.tree import Results
 
 if TYPE_CHECKING:
     from bars.pipeline.load import Params
-    from bars.report.tabular import Table
+    from bars.report.layout import Table
 
 
 def write_table(
@@ -33,7 +33,7 @@ def make_table(name: str, params: Params, scale: str | None, results_dir: str | 
     if name not in TABLES:
         raise GridError("no such table", got=name, allowed=", ".join(TABLES))
     results = Results(params, scale, Path(results_dir))
-    made: Table = importlib.import_module(f"bars.report.{name}").table(results)
+    made: Table = importlib.import_module(f"bars.report.tables.{name}").table(results)
     study = study_name(params)
     return dataclasses.replace(
         made,

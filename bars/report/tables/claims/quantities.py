@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bars.pipeline.records import AlphaRow
-from bars.report import stats
-from bars.report.results import Results, Runs, check_one_split
+from bars.report import bootstrap, stats
+from bars.report.distribution import EdgeProbs, Edges, normal_probs
 from bars.report.stats import Interval
-from bars.space import SHORTCUT, Genotype
+from bars.report.summary import joined
+from bars.report.tree import Results, Runs, check_one_split
+from bars.space import Genotype
 
 T = TypeVar("T")
-EdgeProbs = dict[tuple[str, int, int], dict[str, float]]
-Edges = Mapping[tuple[str, int, int], Mapping[str, float]]  # (cell type, source, target) -> primitive -> prob
 
 
 class NotMeasured(Exception):  # noqa: N818 (no error: the claim stays untested)
@@ -24,46 +23,20 @@ class NotMeasured(Exception):  # noqa: N818 (no error: the claim stays untested)
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity with its interval over seeds, and what it was measured on."""
+    """A quantity with its interval over seeds, and what it was measured on.
+
+    ``images``: its interval over seeds and ``n_images`` test images, where predictions were recorded.
+    """
 
     value: Interval
     seeds: tuple[int, ...]
     dataset: str
     note: str = ""
+    images: Interval | None = None
+    n_images: int | None = None
 
 
-def normal_probs(rows: Iterable[AlphaRow]) -> dict[int, EdgeProbs]:
-    """Op probabilities of the normal cells' edges: epoch -> (cell type, source, target) -> primitive -> prob."""
-    epochs: dict[int, EdgeProbs] = {}
-    for row in rows:
-        if row.kind == "op" and row.group.startswith("normal"):
-            edge = epochs.setdefault(row.epoch, {}).setdefault((row.group, row.source, row.target), {})
-            edge[row.choice] = row.prob
-    return epochs
-
-
-def mean_shortcut(edges: Edges) -> float:
-    """Mean probability of the shortcut over edges."""
-    return stats.mean([probs.get(SHORTCUT, 0.0) for probs in edges.values()])
-
-
-def mean_largest(edges: Edges) -> float:
-    """Mean probability of each edge's most likely primitive; 1 = one-hot."""
-    return stats.mean([max(probs.values()) for probs in edges.values()])
-
-
-def mean_entropy(edges: Edges) -> float:
-    """Mean entropy of the edges as a share of the largest possible; 1 = uniform, 0 = one-hot."""
-    return stats.mean(
-        [_entropy(probs.values()) / math.log(len(probs)) if len(probs) > 1 else 0.0 for probs in edges.values()]
-    )
-
-
-def _entropy(probs: Iterable[float]) -> float:
-    return -math.fsum(p * math.log(p) for p in probs if p > 0)
-
-
-class Evidence:
+class Quantities:
     """Quantities of a results tree; each says by ``NotMeasured`` what it lacks."""
 
     def __init__(self, results: Results) -> None:
@@ -94,9 +67,19 @@ class Evidence:
         assert value is not None
         return Measured(value, _common(left, right), a.dataset or "", _absences(a, b))
 
-    def gain(self, one: str, other: str) -> Measured:
-        """Difference of test accuracy in points."""
-        return self.compare("top1", one, other, stats.difference)
+    def gain(self, one: str, other: str, *, images: bool = False) -> Measured:
+        """Difference of test accuracy in points; with ``images`` also by bootstrap over the test images."""
+        measured = self.compare("top1", one, other, stats.difference)
+        if not images:
+            return measured
+        a, b = (
+            {seed: predictions.right for seed, predictions in self.results.predictions(name).items()}
+            for name in (one, other)
+        )
+        if set(a) != set(self.runs(one).metrics) or set(b) != set(self.runs(other).metrics):
+            return replace(measured, note=joined(measured.note, "predictions of the test images were not recorded"))
+        interval = bootstrap.gain(a, b, self.claims.confidence)
+        return replace(measured, images=interval, n_images=len(next(iter(a.values()))))
 
     def share(self, key: str, one: str, other: str) -> Measured:
         """Ratio of a count."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bars.report import measured
-from bars.report.inputs import FULL, RANKED
+from bars.report import summary
+from bars.report.artifacts import FULL, RANKED
+from bars.report.layout import Column, Row, Table, Value
 from bars.report.predictors import Correlation, Skill, ranked, skills
-from bars.report.results import Results
-from bars.report.tabular import Column, Row, Table, Value
+from bars.report.tables import columns
+from bars.report.tree import Results
 
 
 def table(results: Results) -> Table:
@@ -21,7 +22,7 @@ def table(results: Results) -> Table:
         name="ranking",
         title="Ranking: does a predictor order architectures as retraining does?",
         caption=(
-            f"{measured.data_sets(results, [runs])} {len(architectures)} architectures drawn uniformly from BARS-B's "
+            f"{summary.data_sets(results, [runs])} {len(architectures)} architectures drawn uniformly from BARS-B's "
             "space within its budget, each retrained once and compared by top-1 on test. Intervals: bootstrap over "
             f"architectures, {confidence:.0%}."
         ),
@@ -48,7 +49,7 @@ def _row(skill: Skill, scale: str, data_set: str | None) -> Row:
 
 def _interval(name: str, title: str) -> tuple[Column, ...]:
     def cell(row: Row) -> str:
-        value, low, high = (measured.number(row[key]) or 0.0 for key in (name, f"{name}_low", f"{name}_high"))
+        value, low, high = (columns.number(row[key]) or 0.0 for key in (name, f"{name}_low", f"{name}_high"))
         return str_interval(Correlation(value, low, high))
 
     return Column(name, title, cell), Column(f"{name}_low"), Column(f"{name}_high")
@@ -61,7 +62,7 @@ def str_interval(correlation: Correlation) -> str:
 
 def _percent(key: str, sign: str = "") -> Column:
     titles = {"best_of_k_percent": "Best of k [%]", "one_draw_percent": "One draw [%]", "gain_percent": "Gain [points]"}
-    return Column(key, titles[key], lambda row: format(measured.number(row[key]) or 0.0, f"{sign}.2f"))
+    return Column(key, titles[key], lambda row: format(columns.number(row[key]) or 0.0, f"{sign}.2f"))
 
 
 COLUMNS = (

@@ -4,7 +4,7 @@ import csv
 from html.parser import HTMLParser
 from pathlib import Path
 
-from bars.report.tabular import Column, Table
+from bars.report.layout import Column, Table
 
 TABLE = Table(
     name="example",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bars.report import measured, text
+from bars.report import summary, text
 from bars.report.failure import cheap_share, failure
-from bars.report.paper import TABLE1, Row1
-from bars.report.results import Results, Runs, check_one_split, summary
-from bars.report.tabular import EMPTY, Column, Row, Table, Value
+from bars.report.layout import EMPTY, Column, Row, Table, Value
+from bars.report.paper import Row1, table1
+from bars.report.tables import columns
+from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 from bars.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -18,17 +19,18 @@ if TYPE_CHECKING:
 
 def table(results: Results) -> Table:
     """The eight ablations and the full method in printed order, then other ablations of the grid."""
-    printed = {row.experiment: row for row in TABLE1}
+    printed = {row.experiment: row for row in table1()}
     extras = [e.name for e in results.grid if e.group == "ablations" and e.name not in printed]
     many = [results.runs(name) for name in (*printed, *extras)]
-    measured.refuse_empty(results, many, "table1")
+    refuse_empty(results, many, "table1")
     check_one_split(many)
     claims = results.params.report.claims
     return Table(
         name="table1",
-        title="Table 1: what each part of BARS contributes",
+        number="Table 1",
+        title="what each part of BARS contributes",
         caption=(
-            f"{measured.data_sets(results, many)} Each row switches one thing off in BARS-B. Accuracy: top-1 on test, "
+            f"{summary.data_sets(results, many)} Each row switches one thing off in BARS-B. Accuracy: top-1 on test, "
             "mean ± sample standard deviation over seeds. FLOPs, BiOps and Params are those of the networks found."
         ),
         columns=COLUMNS,
@@ -55,12 +57,12 @@ def _row(
         "beyond_paper": row is None,
         "printed_top1_percent": row.number.value if row else None,
         "printed_top1_text": row.number.text if row else None,
-        **summary(runs),
+        **summary.measured(runs),
         "runs_failed": verdict.failed if runs.metrics else None,
         "failed_criteria": ", ".join(verdict.criteria),
         "cheap_edge_share": sum(shares) / len(shares) if shares else None,
         "space_size": _space_size(runs),
-        "note": measured.joined(str(verdict), measured.note(runs), measured.same_architecture(runs, many)),
+        "note": summary.joined(str(verdict), summary.note(runs), summary.same_architecture(runs, many)),
     }
 
 
@@ -71,7 +73,7 @@ def _space_size(runs: Runs) -> int | None:
 
 
 def _top1(row: Row) -> str:
-    value = measured.top1(row)
+    value = columns.top1(row)
     return f"Failed ({value})" if row["runs_failed"] and row["runs_failed"] == row["seeds_done"] else value
 
 
@@ -85,19 +87,19 @@ COLUMNS = (
     Column("row", "Row", lambda row: ("+ " if row["beyond_paper"] else "") + str(row["row"]), align="l"),
     Column("experiment"),
     Column("beyond_paper"),
-    Column("printed_top1_percent", "Acc. [%], paper", measured.printed("top1", "")),
+    Column("printed_top1_percent", "Acc. [%], paper", columns.printed("top1", "")),
     Column("printed_top1_text"),
-    *measured.top1_columns("Acc. [%], ours", _top1),
+    *columns.top1_columns("Acc. [%], ours", _top1),
     Column("runs_failed"),
     Column("failed_criteria"),
     Column("cheap_edge_share"),
-    *measured.count("flops", "FLOPs"),
-    *measured.count("biops", "BiOps"),
-    *measured.count("params", "Params"),
-    *measured.count("equivalent_ops_64", "Equiv. Ops, 1/64"),
-    *measured.count("equivalent_ops_32", "1/32"),
+    *columns.count("flops", "FLOPs"),
+    *columns.count("biops", "BiOps"),
+    *columns.count("params", "Params"),
+    *columns.count("equivalent_ops_64", "Equiv. Ops, 1/64"),
+    *columns.count("equivalent_ops_32", "1/32"),
     Column("space_size", "Space", _space),
-    *measured.BUDGET,
-    *measured.PLACE,
-    measured.NOTE,
+    *columns.BUDGET,
+    *columns.PLACE,
+    columns.NOTE,
 )

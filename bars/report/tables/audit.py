@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
-from bars.report.paper import TABLE1, TABLE2, TEXT, Number, Row2, row1, row2
-from bars.report.tabular import Column, Row, Table
+from bars.report.layout import Column, Row, Table
+from bars.report.paper import Number, Row2, in_text, row1, row2, table1, table2
 
 AGREES, FLOOR, DIFFERS, UNKNOWN = "agrees", "agrees as a floor", "differs", "cannot be known"
 VERDICTS = (AGREES, FLOOR, DIFFERS, UNKNOWN)
@@ -110,7 +110,7 @@ COLUMNS = (
 
 # ------------------------------------------------------------------------------------------------------ Table 1
 def _table1() -> Iterator[Finding]:
-    for row in TABLE1:
+    for row in table1():
         if row.experiment == "bars-b":
             other = row2("bars-b").number("top1").value
             assert other is not None
@@ -163,7 +163,7 @@ RECONSTRUCTED = ("bars-a", "bars-b", "bars-c")  # a test counts them at the pape
 
 def _table2() -> Iterator[Finding]:
     built = built_counts()
-    for row in TABLE2:
+    for row in table2():
         for number in row.numbers():
             column = number.id.rsplit("/", 1)[1]
             if column == "top1":
@@ -236,48 +236,67 @@ CIFAR_REFERENCES = ("resnet18-xnor", "resnet34-xnor", "bnas")
 
 
 def _text() -> Iterator[Finding]:
-    yield from _cifar(TEXT.abstract_cifar_gain, TEXT.abstract_cifar_biops, TEXT.abstract_cifar_flops)
-    yield from _imagenet_gain(TEXT.abstract_imagenet_gain)
-    for number, note in SETTINGS[:2]:
-        yield Finding(number, "nothing", None, UNKNOWN, note)
+    yield from _cifar(in_text("abstract/cifar-gain"), in_text("abstract/cifar-biops"), in_text("abstract/cifar-flops"))
+    yield from _imagenet_gain(in_text("abstract/imagenet-gain"))
+    for id, note in SETTINGS[:2]:
+        yield Finding(in_text(id), "nothing", None, UNKNOWN, note)
     yield from _space()
-    for number, note in SETTINGS[2:]:
-        yield Finding(number, "nothing", None, UNKNOWN, note)
+    for id, note in SETTINGS[2:]:
+        yield Finding(in_text(id), "nothing", None, UNKNOWN, note)
     yield _divisor(
-        TEXT.divisor, lambda number: 1 / 32, "15 of the 19 printed sums are FLOPs + BiOps/32, none is by 1/64"
+        in_text("table2/divisor"),
+        lambda number: 1 / 32,
+        "15 of the 19 printed sums are FLOPs + BiOps/32, none is by 1/64",
     )
-    yield _divisor(TEXT.figure_divisor, lambda number: 64.0, "agrees with the caption of Table 2, not with its column")
+    yield _divisor(
+        in_text("fig4/divisor"), lambda number: 64.0, "agrees with the caption of Table 2, not with its column"
+    )
     yield from _resnet_drop()
-    yield from _cifar(TEXT.cifar_gain, TEXT.cifar_biops, TEXT.cifar_flops, TEXT.cifar_params)
-    yield from _imagenet_gain(TEXT.imagenet_gain)
+    yield from _cifar(
+        in_text("5.1/cifar-gain"), in_text("5.1/cifar-biops"), in_text("5.1/cifar-flops"), in_text("5.1/cifar-params")
+    )
+    yield from _imagenet_gain(in_text("5.1/imagenet-gain"))
     yield from _failed_search()
 
 
 SETTINGS = (
-    (TEXT.bits, "a definition"),
-    (TEXT.float_bits, "a definition"),
-    (TEXT.preprocess, "a setting of the cell template"),
-    (TEXT.strided, "a setting of the cell template"),
-    (TEXT.gamma, "a setting; with Eq. 7 as printed nothing above the budget is penalised, the wrong way round"),
-    (TEXT.samples, "a setting of the derivation"),
-    (TEXT.subset, "a setting; which 100 classes is not said"),
+    ("1/bits", "a definition"),
+    ("1/float-bits", "a definition"),
+    ("4.1.2/preprocess", "a setting of the cell template"),
+    ("4.1.2/strided", "a setting of the cell template"),
+    (
+        "4.2.3/gamma",
+        "a setting; with Eq. 7 as printed nothing above the budget is penalised, the wrong way round",
+    ),
+    ("4.3/samples", "a setting of the derivation"),
+    ("5/classes", "a setting; which 100 classes is not said"),
 )
 
 
 def _space() -> Iterator[Finding]:
-    cells = TEXT.depth_cells.value
+    cells = in_text("4.1.1/cells").value
     assert cells is not None
-    yield Finding(TEXT.depth_cells, "nothing", None, UNKNOWN, "an example; the number of cells used is not said")
+    yield Finding(in_text("4.1.1/cells"), "nothing", None, UNKNOWN, "an example; the number of cells used is not said")
     yield Finding(
-        TEXT.depth_choices, "its example, three cells", cells + 1, TEXT.depth_choices.agrees(cells + 1), "depths 0 to 3"
+        in_text("4.1.1/depths"),
+        "its example, three cells",
+        cells + 1,
+        in_text("4.1.1/depths").agrees(cells + 1),
+        "depths 0 to 3",
     )
-    yield Finding(TEXT.width_choices, "the list beside it", 4.0, TEXT.width_choices.agrees(4.0), "0.25, 0.5, 0.75, 1.0")
-    yield Finding(TEXT.width_quarter, "first of the four widths", 0.25, TEXT.width_quarter.agrees(0.25))
-    failed, extra = TEXT.failed_primitives.value, TEXT.failed_extra.value
+    yield Finding(
+        in_text("4.1.1/widths"), "the list beside it", 4.0, in_text("4.1.1/widths").agrees(4.0), "0.25, 0.5, 0.75, 1.0"
+    )
+    yield Finding(in_text("4.1.1/quarter"), "first of the four widths", 0.25, in_text("4.1.1/quarter").agrees(0.25))
+    failed, extra = in_text("5.4/primitives").value, in_text("fig6/extra").value
     assert failed is not None and extra is not None
     note = "Sec. 5.4 yet speaks of 5x5 convolutions in the operation search, which these operations lack"
     yield Finding(
-        TEXT.primitives, "Sec. 5.4 and Fig. 6: 4 - 1", failed - extra, TEXT.primitives.agrees(failed - extra), note
+        in_text("4.1.2/primitives"),
+        "Sec. 5.4 and Fig. 6: 4 - 1",
+        failed - extra,
+        in_text("4.1.2/primitives").agrees(failed - extra),
+        note,
     )
 
 
@@ -319,21 +338,27 @@ def _imagenet_gain(number: Number) -> Iterator[Finding]:
 
 def _resnet_drop() -> Iterator[Finding]:
     for number, experiment in (
-        (TEXT.drop_with, "imagenet-resnet18-xnor-fp"),
-        (TEXT.drop_without, "imagenet-resnet18-xnor"),
+        (in_text("5.1/with-fp"), "imagenet-resnet18-xnor-fp"),
+        (in_text("5.1/without-fp"), "imagenet-resnet18-xnor"),
     ):
         value = _cell(experiment, "top1")
         yield Finding(number, f"Table 2, {row2(experiment).label}", value, number.agrees(value))
 
 
 def _failed_search() -> Iterator[Finding]:
-    yield Finding(TEXT.failed_cells, "Fig. 6, caption", 2.0, TEXT.failed_cells.agrees(2.0))
-    primitives, extra = TEXT.primitives.value, TEXT.failed_extra.value
+    yield Finding(in_text("5.4/cell-types"), "Fig. 6, caption", 2.0, in_text("5.4/cell-types").agrees(2.0))
+    primitives, extra = in_text("4.1.2/primitives").value, in_text("fig6/extra").value
     assert primitives is not None and extra is not None
     total = primitives + extra
-    yield Finding(TEXT.failed_primitives, "Sec. 4.1.2 and Fig. 6: 3 + 1", total, TEXT.failed_primitives.agrees(total))
     yield Finding(
-        TEXT.failed_extra, "Sec. 5.4 and 4.1.2: 4 - 3", 1.0, TEXT.failed_extra.agrees(1.0), "the 5x5 binary convolution"
+        in_text("5.4/primitives"), "Sec. 4.1.2 and Fig. 6: 3 + 1", total, in_text("5.4/primitives").agrees(total)
+    )
+    yield Finding(
+        in_text("fig6/extra"),
+        "Sec. 5.4 and 4.1.2: 4 - 3",
+        1.0,
+        in_text("fig6/extra").agrees(1.0),
+        "the 5x5 binary convolution",
     )
 
 

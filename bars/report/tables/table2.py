@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bars.report import measured
-from bars.report.paper import COLUMNS2, SLOT_TITLES, TABLE2, Row2
-from bars.report.results import Results, Runs, check_one_split, summary
-from bars.report.tabular import EMPTY, Column, Row, Table, Value
+from bars.report import summary
+from bars.report.layout import EMPTY, Column, Row, Table, Value
+from bars.report.paper import COLUMNS2, SLOT_TITLES, Row2, table2
+from bars.report.tables import columns
+from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 
 
 def table(results: Results) -> Table:
     """Every printed row in printed order, then the networks of the grid that are beyond the paper."""
-    names = [row.experiment for row in TABLE2]
+    names = [row.experiment for row in table2()]
     extras = [e.name for g in ("searched", "baselines") for e in results.grid if e.group == g and e.name not in names]
     printed, beyond = [results.runs(name) for name in names], [results.runs(name) for name in extras]
     all_runs = [*printed, *beyond]
-    measured.refuse_empty(results, all_runs, "table2")
+    refuse_empty(results, all_runs, "table2")
     check_one_split(all_runs)
     return Table(
         name="table2",
-        title="Table 2: networks that BARS discovered, and hand-made binary networks",
+        number="Table 2",
+        title="networks that BARS discovered, and hand-made binary networks",
+        parts="slot",
         caption=(
-            f"{measured.data_sets(results, all_runs)} Accuracy: top-1 on test, mean ± sample "
+            f"{summary.data_sets(results, all_runs)} Accuracy: top-1 on test, mean ± sample "
             "standard deviation over seeds. FLOPs, BiOps and Params are counted on the built networks (2 x MACs)."
         ),
         columns=COLUMNS,
         rows=[
-            *({**_printed(row), **_ours(runs, all_runs)} for row, runs in zip(TABLE2, printed, strict=True)),
+            *({**_printed(row), **_ours(runs, all_runs)} for row, runs in zip(table2(), printed, strict=True)),
             *({**_place(results, runs), **_ours(runs, all_runs)} for runs in beyond),
         ],
         notes=(
@@ -59,7 +62,7 @@ def _place(results: Results, runs: Runs) -> dict[str, Value]:
 
 
 def _ours(runs: Runs, many: Sequence[Runs]) -> dict[str, Value]:
-    return {**summary(runs), "note": measured.joined(measured.note(runs), measured.same_architecture(runs, many))}
+    return {**summary.measured(runs), "note": summary.joined(summary.note(runs), summary.same_architecture(runs, many))}
 
 
 def _fully_binarized(row: Row) -> str:
@@ -73,22 +76,22 @@ COLUMNS = (
     Column("method", "Method", lambda row: ("+ " if row["beyond_paper"] else "") + str(row["method"]), align="l"),
     Column("experiment"),
     Column("beyond_paper"),
-    Column("printed_flops_m", "FLOPs, paper", measured.printed("flops")),
-    *measured.count("flops", "FLOPs, ours"),
-    Column("printed_biops_m", "BiOps, paper", measured.printed("biops")),
-    *measured.count("biops", "BiOps, ours"),
-    Column("printed_equivalent_ops_m", "Equiv. Ops, paper", measured.printed("equivalent_ops")),
-    *measured.count("equivalent_ops_64", "ours, 1/64"),
-    *measured.count("equivalent_ops_32", "ours, 1/32"),
-    Column("printed_params_m", "Params, paper", measured.printed("params")),
-    *measured.count("params", "Params, ours"),
+    Column("printed_flops_m", "FLOPs, paper", columns.printed("flops")),
+    *columns.count("flops", "FLOPs, ours"),
+    Column("printed_biops_m", "BiOps, paper", columns.printed("biops")),
+    *columns.count("biops", "BiOps, ours"),
+    Column("printed_equivalent_ops_m", "Equiv. Ops, paper", columns.printed("equivalent_ops")),
+    *columns.count("equivalent_ops_64", "ours, 1/64"),
+    *columns.count("equivalent_ops_32", "ours, 1/32"),
+    Column("printed_params_m", "Params, paper", columns.printed("params")),
+    *columns.count("params", "Params, ours"),
     Column("printed_approximate"),
     Column("printed_fully_binarized", "Fully binarised, paper", align="l"),
     Column("fully_binarized", "ours", _fully_binarized, align="l"),
     Column("float_parts"),
-    Column("printed_top1_percent", "Acc. [%], paper", measured.printed("top1", "")),
-    *measured.top1_columns("Acc. [%], ours"),
-    *measured.BUDGET,
-    *measured.PLACE,
-    measured.NOTE,
+    Column("printed_top1_percent", "Acc. [%], paper", columns.printed("top1", "")),
+    *columns.top1_columns("Acc. [%], ours"),
+    *columns.BUDGET,
+    *columns.PLACE,
+    columns.NOTE,
 )

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bars.pipeline.experiments import Experiment, Grid
-from bars.report.paper import TABLE1, TABLE2
+from bars.report.paper import table1, table2
 
 METRICS, GENOTYPE, CANDIDATES = "evaluate/metrics.json", "derive/genotype.json", "derive/candidates.csv"
 ALPHAS, EPOCHS = "search/alphas.parquet", "search/epochs.csv"
+PREDICTIONS = "evaluate/predictions.parquet"
 
 BARS = ("bars-a", "bars-b", "bars-c")
 FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-search", "failed-search-stabilised"
@@ -101,14 +102,14 @@ def _group(grid: Grid, group: str) -> list[Experiment]:
 
 
 def _table1(grid: Grid) -> _Wanted:
-    rows = [row.experiment for row in TABLE1]
+    rows = [row.experiment for row in table1()]
     extras = [experiment.name for experiment in _group(grid, "ablations")]
     for name in dict.fromkeys([*rows, *extras]):
         yield name, (METRICS, GENOTYPE)
 
 
 def _table2(grid: Grid) -> _Wanted:
-    rows = [row.experiment for row in TABLE2]
+    rows = [row.experiment for row in table2()]
     extras = [experiment.name for group in ("searched", "baselines") for experiment in _group(grid, group)]
     for name in dict.fromkeys([*rows, *extras]):
         yield name, (METRICS,)
@@ -136,12 +137,16 @@ def _fig6(grid: Grid) -> _Wanted:
 
 
 def _claims(grid: Grid) -> _Wanted:
-    cifar = [row.experiment for row in TABLE2 if row.slot == "cifar10"]
+    cifar = [row.experiment for row in table2() if row.slot == "cifar10"]
     imagenet = ["bars-d", "bars-e", "imagenet-resnet18-xnor", "imagenet-resnet18-xnor-fp"]
-    ablations = [row.experiment for row in TABLE1]
+    ablations = [row.experiment for row in table1()]
     for name in (*cifar, *imagenet, *ablations, COLLAPSED, FAILED, STABILISED, RANDOM):
         yield name, (METRICS,)
     yield from _fig3(grid)
+    gains = ["bars-a", "resnet18-xnor", "resnet34-xnor", *imagenet, RANDOM, "compact", "compact-x2", *ablations]
+    for name in gains:
+        if name != "without-gumbel-softmax":  # judged by whether it fails
+            yield name, (PREDICTIONS,)
     for name in (*BARS, FAILED, STABILISED, "without-gumbel-softmax"):
         yield name, (GENOTYPE,)
     for name in (FULL, COLLAPSED, "normal-reduction-cell"):

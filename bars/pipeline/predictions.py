@@ -1,0 +1,84 @@
+"""What a network said of every test image: evaluate's predictions.parquet and, counted by class, its confusion.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bars.errors import RecordError
+from bars.pipeline.files import atomic_write
+
+PREDICTIONS, CONFUSION = "predictions.parquet", "confusion.csv"
+Classes = NDArray[np.int64]
+_AGAIN = "remove the folder and run its stage again"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """True and predicted class of each test image [N], as positions in the split's classes, in the split's order."""
+
+    labels: Classes
+    predicted: Classes
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which images were classified correctly [N]."""
+        return np.equal(self.labels, self.predicted)
+
+    def confusion(self, classes: int) -> NDArray[np.int64]:
+        """Images by true class (row) and predicted class (column) [C, C]."""
+        return np.bincount(self.labels * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
+
+    def class_top1(self, names: Sequence[str]) -> dict[str, float]:
+        """Accuracy of each class that has test images."""
+        counts = self.confusion(len(names))
+        return {
+            name: float(counts[i, i] / total)
+            for i, (name, total) in enumerate(zip(names, counts.sum(1), strict=True))
+            if total
+        }
+
+
+def write_predictions(folder: Path, predictions: Predictions, names: Sequence[str]) -> None:
+    """Write both files into evaluate's folder; some ten kilobytes for ten thousand images."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    columns = {"label": predictions.labels, "predicted": predictions.predicted}
+    pq.write_table(pa.table({key: pa.array(v, pa.int16()) for key, v in columns.items()}), sink, compression="zstd")
+    atomic_write(folder / PREDICTIONS, sink.getvalue())
+    counts = predictions.confusion(len(names))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("label", "predicted", "images"))
+    writer.writerows((names[i], names[j], counts[i, j]) for i, j in np.argwhere(counts))
+    atomic_write(folder / CONFUSION, text.getvalue())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """evaluate/predictions.parquet. Raises RecordError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["label", "predicted"])
+        labels, predicted = (_numbers(column) for column in table.columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise RecordError("predictions cannot be read", where=str(path), got=str(error), do=_AGAIN) from None
+    return Predictions(labels, predicted)
+
+
+def _numbers(column: Any) -> Classes:
+    """A column as whole numbers. Raises ValueError for gaps, other types and negative classes."""
+    values = column.to_numpy()
+    if values.dtype.kind != "i" or (values < 0).any():
+        raise ValueError(f"not a column of classes: {column.type}, {column.null_count} gaps")
+    return np.asarray(values, np.int64)

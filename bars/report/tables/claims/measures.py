@@ -1,0 +1,243 @@
+"""What each claim rests on: one function per quantity, from a results tree to a number with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bars.report import stats
+from bars.report.artifacts import BARS, COLLAPSED, FAILED, FULL, STABILISED
+from bars.report.distribution import mean_entropy, mean_largest, mean_shortcut
+from bars.report.failure import failure
+from bars.report.paper import table2
+from bars.report.stats import Interval
+from bars.report.summary import joined
+from bars.report.tables.claims.quantities import Measured, NotMeasured, Quantities
+from bars.space import SHORTCUT, Genotype
+
+
+def all_binary(*names: str) -> Callable[[Quantities], Measured]:
+    """1 per run that is fully binarised."""
+
+    def measure(quantities: Quantities) -> Measured:
+        flags, seeds, datasets, missing = list[float](), set[int](), set[str](), list[str]()
+        for name in names:
+            runs = quantities.results.runs(name)
+            flags += [float(metrics.fully_binarized) for metrics in runs.metrics.values()]
+            seeds |= set(runs.metrics)
+            datasets |= {runs.dataset} if runs.dataset else set()
+            missing += [f"{name}: {runs.absence}"] if runs.absence else []
+        if not flags:
+            raise NotMeasured("; ".join(missing))
+        value = stats.interval(flags, quantities.claims.confidence)
+        return Measured(value, tuple(sorted(seeds)), " + ".join(sorted(datasets)), "; ".join(missing))
+
+    return measure
+
+
+def cifar_baselines() -> list[str]:
+    """The hand-made networks of Table 2's CIFAR-10 rows."""
+    return [row.experiment for row in table2() if row.slot == "cifar10" and not row.ours]
+
+
+def printed_beaten(divisor: int) -> str:
+    """How many printed CIFAR-10 baselines have a printed BARS network of fewer equivalent ops and no less accuracy."""
+    points = {}
+    for row in table2():
+        ops, top1 = row.equivalent(divisor), row.number("top1").value
+        assert top1 is not None
+        points[row.experiment] = (ops or 0.0, top1)
+    beaten = [
+        any(points[ours][0] < points[theirs][0] and points[ours][1] >= points[theirs][1] for ours in BARS)
+        for theirs in cifar_baselines()
+    ]
+    return f"{sum(beaten)} of {len(beaten)}"
+
+
+def beaten(quantities: Quantities) -> Measured:
+    """Share of the CIFAR-10 baselines that were run which a cheaper BARS network beats: by means, surely, and maybe."""
+    ours = [name for name in BARS if quantities.results.runs(name).metrics]
+    theirs = [name for name in cifar_baselines() if quantities.results.runs(name).metrics]
+    if not ours or not theirs:
+        raise NotMeasured("no result of " + ("a CIFAR-10 baseline" if ours else "BARS-A, -B, -C"))
+
+    def cost(name: str) -> float:
+        return stats.mean([*quantities.results.runs(name).values("equivalent_ops_64").values()])
+
+    surely, maybe, by_mean = list[str](), list[str](), list[str]()
+    for name in theirs:
+        gaps = [quantities.gain(one, name).value for one in ours if cost(one) < cost(name)]
+        if not gaps:
+            continue
+        low, high = max(gaps, key=lambda gap: gap.mean).bounds
+        surely += [name] if low > 0 else []
+        maybe += [name] if high >= 0 else []
+        by_mean += [name] if max(gap.mean for gap in gaps) >= 0 else []
+    mean, low, high = (len(names) / len(theirs) for names in (by_mean, surely, maybe))
+    value = Interval(mean, low, high, min(len(quantities.results.runs(name).metrics) for name in (*ours, *theirs)))
+    noise, lost = [n for n in maybe if n not in surely], [n for n in theirs if n not in maybe]
+    note = "; ".join(
+        f"{words} {', '.join(names)}"
+        for words, names in (("beaten:", surely), ("within noise:", noise), ("not beaten:", lost))
+        if names
+    )
+    runs = quantities.results.runs(ours[0])
+    return Measured(value, tuple(runs.metrics), runs.dataset or "", note)
+
+
+def least_flops(quantities: Quantities) -> Measured:
+    """FLOPs of BARS-B over those of the CIFAR-10 baseline with the fewest."""
+    there = [name for name in cifar_baselines() if quantities.results.runs(name).metrics]
+    if not there:
+        raise NotMeasured("no result of a CIFAR-10 baseline")
+    least = min(there, key=lambda name: stats.mean([*quantities.results.runs(name).values("flops").values()]))
+    measured = quantities.share("flops", FULL, least)
+    return Measured(measured.value, measured.seeds, measured.dataset, joined(f"least FLOPs: {least}", measured.note))
+
+
+def pareto_gaps(searched: list[tuple[float, float]], expanded: list[tuple[float, float]]) -> list[float]:
+    """Accuracy of the searched front (joined by lines) minus each expanded point's, where their costs overlap."""
+    front = sorted(searched)
+    gaps = []
+    for cost, accuracy in expanded:
+        for (c0, a0), (c1, a1) in zip(front, front[1:], strict=False):
+            if c0 <= cost <= c1 and c1 > c0:
+                gaps.append(a0 + (a1 - a0) * (cost - c0) / (c1 - c0) - accuracy)
+                break
+    return gaps
+
+
+def pareto(quantities: Quantities) -> Measured:
+    """Mean gap of the two fronts of Figure 3 where their costs overlap, by seed."""
+    widened = [e.name for e in quantities.results.grid if e.group == "widened"]
+    searched, expanded = [quantities.runs(name) for name in BARS], [quantities.runs(name) for name in widened]
+    if not expanded:
+        raise NotMeasured("no widened experiment in the grid")
+    seeds = set.intersection(*(set(runs.metrics) for runs in (*searched, *expanded)))
+    gaps = {}
+    for seed in sorted(seeds):
+        points = [
+            [(runs.metrics[seed].equivalent_ops_64, 100 * runs.metrics[seed].top1) for runs in side]
+            for side in (searched, expanded)
+        ]
+        if found := pareto_gaps(points[0], points[1]):
+            gaps[seed] = stats.mean(found)
+    if not gaps:
+        raise NotMeasured("no seed with every network of both fronts, at overlapping costs")
+    value = stats.interval(list(gaps.values()), quantities.claims.confidence, paired=True)
+    return Measured(value, tuple(gaps), searched[0].dataset or "")
+
+
+def fails(quantities: Quantities) -> Measured:
+    """Share of runs without Gumbel-Softmax that failed."""
+    name = "without-gumbel-softmax"
+    runs = quantities.runs(name)
+    genotypes = quantities.results.genotypes(name)
+    verdict = failure(runs, genotypes, quantities.claims)
+    value = stats.interval([1.0] * verdict.failed + [0.0] * (verdict.of - verdict.failed), quantities.claims.confidence)
+    return Measured(value, tuple(runs.metrics), runs.dataset or "", joined(str(verdict), runs.absence))
+
+
+def less_shortcut_than(other: str) -> Callable[[Quantities], Measured]:
+    """Final probability of the shortcut, another search - BARS-B."""
+
+    def measure(quantities: Quantities) -> Measured:
+        return quantities.against(
+            other, quantities.at_end(other, mean_shortcut), FULL, quantities.at_end(FULL, mean_shortcut)
+        )
+
+    return measure
+
+
+def explores(quantities: Quantities) -> Measured:
+    """Entropy of the first half of the epochs, BARS - collapsed search."""
+
+    def early(name: str) -> dict[int, float]:
+        return {
+            seed: stats.mean([mean_entropy(edges) for epoch, edges in epochs.items() if epoch <= max(epochs) / 2])
+            for seed, epochs in quantities.probs(name).items()
+        }
+
+    return quantities.against(FULL, early(FULL), COLLAPSED, early(COLLAPSED))
+
+
+def sharpens(quantities: Quantities) -> Measured:
+    """Entropy before the first epoch minus after the last, by seed."""
+    falls = {
+        seed: mean_entropy(epochs[min(epochs)]) - mean_entropy(epochs[max(epochs)])
+        for seed, epochs in quantities.probs(FULL).items()
+    }
+    return quantities.per_seed(FULL, falls)
+
+
+def one_hot(quantities: Quantities) -> Measured:
+    """Mean largest probability of an edge after the last epoch."""
+    return quantities.per_seed(FULL, quantities.at_end(FULL, mean_largest))
+
+
+def gap_closes(quantities: Quantities) -> Measured:
+    """Points lost by deriving, collapsed search - BARS-B."""
+    return quantities.against(COLLAPSED, quantities.derive_gap(COLLAPSED), FULL, quantities.derive_gap(FULL))
+
+
+def no_cell_collapsed(quantities: Quantities) -> Measured:
+    """1 per BARS-A, -B, -C run of which no cell type consists of shortcuts only."""
+    flags, seeds = [], set[int]()
+    for name in BARS:
+        for seed, genotype in quantities.results.genotypes(name).items():
+            flags.append(float(not any(_all_shortcuts(genotype, cell) for cell in genotype.cells)))
+            seeds.add(seed)
+    if not flags:
+        raise NotMeasured("no genotype of BARS-A, -B, -C")
+    value = stats.interval(flags, quantities.claims.confidence)
+    return Measured(value, tuple(sorted(seeds)), quantities.results.runs(FULL).dataset or "")
+
+
+def _all_shortcuts(genotype: Genotype, cell: str) -> bool:
+    return set(genotype.cells[cell].values()) == {SHORTCUT}
+
+
+def failed_collapsed(quantities: Quantities) -> Measured:
+    """1 per failed search whose normal cells consist of shortcuts only."""
+    flags = {
+        seed: float(all(_all_shortcuts(genotype, cell) for cell in genotype.space.normal_types))
+        for seed, genotype in quantities.genotypes(FAILED).items()
+    }
+    return quantities.per_seed(FAILED, flags)
+
+
+def early_minus_late(late_minus_early: bool, counted: Callable[[str], bool]) -> Callable[[Quantities], Measured]:
+    """Edges with a primitive, first minus last stage's cells (or the reverse), BARS-A to -C by seed."""
+
+    def measure(quantities: Quantities) -> Measured:
+        by_seed: dict[int, list[float]] = {}
+        for name in BARS:
+            for seed, genotype in quantities.results.genotypes(name).items():
+                stages, cells = genotype.space.stages, genotype.space.cells_per_stage
+                first, last = (
+                    stats.mean(
+                        [sum(counted(p) for p in genotype.normal(stage, cell).values()) for cell in range(cells)]
+                    )
+                    for stage in (0, stages - 1)
+                )
+                by_seed.setdefault(seed, []).append(last - first if late_minus_early else first - last)
+        if not by_seed:
+            raise NotMeasured("no genotype of BARS-A, -B, -C")
+        return quantities.per_seed(FULL, {seed: stats.mean(values) for seed, values in by_seed.items()})
+
+    return measure
+
+
+def is_conv(primitive: str) -> bool:
+    """Any binary convolution."""
+    return primitive.startswith("binary_conv")
+
+
+def bigger_kernels(quantities: Quantities) -> Measured:
+    """5x5 minus 3x3 convolutions over all edges, in the search over both, by seed."""
+    differences = {}
+    for seed, genotype in quantities.genotypes(STABILISED).items():
+        counts = genotype.counts().values()
+        differences[seed] = float(
+            sum(count.get("binary_conv_5x5", 0) - count.get("binary_conv_3x3", 0) for count in counts)
+        )
+    return quantities.per_seed(STABILISED, differences)
