@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-ORDER = "little"
+ORDER: Literal["little"] = "little"
 Bits = npt.NDArray[np.uint8]
 Signs = npt.NDArray[np.bool_]
 
@@ -24,7 +25,8 @@ def to_signs(bits: Bits, shape: Sequence[int]) -> Signs:
     count = math.prod(shape)
     if len(bits) != -(-count // 8):
         raise ValueError(f"{len(bits)} bytes for {count} weights")
-    return np.unpackbits(bits, count=count, bitorder=ORDER).astype(bool).reshape(shape)
+    unpacked = np.unpackbits(bits, count=count, bitorder=ORDER)
+    return np.asarray(unpacked.reshape(shape), dtype=np.bool_)
 
 
 def hash_of(signs: Iterable[Signs]) -> str:

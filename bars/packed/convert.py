@@ -61,7 +61,7 @@ def unpack(model: ModelProto) -> ModelProto:
     """The same network in plain ONNX, its weights +-scale as floats: the float twin."""
     graph = Graph.of(model)
     half = "half"
-    graph.constants[half] = np.float32(0.5).reshape(())
+    graph.constants[half] = np.array(0.5, np.float32)
     nodes, signed = [], set()
     for now in graph.nodes:
         if now.op_type != BINARY_CONV:
@@ -118,16 +118,14 @@ def _packed(conv: NodeProto, made: dict[str, NodeProto], graph: Graph) -> list[N
         # What is cut out of signs is cut out before the sign: bits are not cut.
         nodes.append(node("Slice", [x, *cut.input[1:]], f"{out}/cut{i}"))
         x = f"{out}/cut{i}"
-    names = {"bits": to_bits(weight > 0), "scale": (magnitude[:, 0] * factor).astype(np.float32)}
+    names: dict[str, Array] = {"bits": to_bits(weight > 0), "scale": (magnitude[:, 0] * factor).astype(np.float32)}
     graph.constants.update({f"{out}/{name}": value for name, value in names.items()})
     given = [x, *(f"{out}/{name}" for name in names), *conv.input[2:]]
     window = {key: attributes[key] for key in _KEPT}
     return [*nodes, node(BINARY_CONV, given, out, domain=DOMAIN, shape=weight.shape, **window)]
 
 
-def _before_sign(
-    name: str, made: dict[str, NodeProto], graph: Graph
-) -> tuple[str, float, list[NodeProto]] | None:
+def _before_sign(name: str, made: dict[str, NodeProto], graph: Graph) -> tuple[str, float, list[NodeProto]] | None:
     """What the sign was taken of, the factor behind it, and the slices between sign and convolution, first to last."""
     factor, slices = 1.0, []
     while name in made:

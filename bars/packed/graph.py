@@ -105,10 +105,10 @@ def simplify(graph: Graph) -> None:
 def _passes_through(now: NodeProto, zeros: set[str]) -> str | None:
     """The input that a node returns as it is."""
     if now.op_type == "Identity" or (now.op_type == "Split" and len(now.output) == 1):
-        return now.input[0]
+        return str(now.input[0])
     if now.op_type == "Add" and zeros.intersection(now.input):
         # Where edges are summed the first is added to zeros of its own shape.
-        return now.input[1] if now.input[0] in zeros else now.input[0]
+        return str(now.input[1] if now.input[0] in zeros else now.input[0])
     return None
 
 

@@ -1,7 +1,7 @@
 """The binary convolution in OpenVINO, and a check of it.
 
-OpenVINO's own (opset1) takes bits from the lowest up and sends the sign of zero to -1; for other than multiples of eight
-input channels it is wrong, or fails. Here all of it is put right, and tried out before a network is run with it.
+OpenVINO's own (opset1) takes bits from the lowest up and sends the sign of zero to -1; for other than multiples of
+eight input channels it is wrong, or fails. Here all of it is put right, and tried out before a network is run with it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _taps(x: Any, conv: BinaryConv) -> Array:
         first = np.arange(-start, size[axis] + end - dilation * (kernel - 1), stride)
         place = first[:, None] + dilation * np.arange(kernel)
         counts.append(((place >= 0) & (place < size[axis])).sum(1))
-    return np.outer(*counts).astype(np.float32)[None, None]
+    return np.asarray(np.outer(*counts)[None, None], dtype=np.float32)
 
 
 @cache
@@ -115,4 +115,4 @@ def _by_hand(x: Array, signs: npt.NDArray[np.bool_], stride: int) -> Array:
     """3x3, padded by one zero: the definition."""
     padded = np.pad(np.where(x >= 0, 1, -1), ((0, 0), (0, 0), (1, 1), (1, 1)))
     seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
-    return np.einsum("nihwkl,oikl->nohw", seen, np.where(signs, 1, -1)).astype(np.float32)
+    return np.asarray(np.einsum("nihwkl,oikl->nohw", seen, np.where(signs, 1, -1)), dtype=np.float32)

@@ -33,7 +33,7 @@ def require(package: str) -> ModuleType:
 
 
 def openvino(model: ModelProto, batch: int, threads: int) -> Runtime:
-    """A packed or plain network in OpenVINO."""
+    """A packed or plain network in OpenVINO; ``threads`` 0: as many as it finds cores."""
     ov = require("openvino")
     from bars.packed.openvino_ops import extension
 
@@ -42,11 +42,9 @@ def openvino(model: ModelProto, batch: int, threads: int) -> Runtime:
     read = core.read_model(model.SerializeToString())
     read.reshape([batch, *list(read.input(0).get_partial_shape())[1:]])
     # Without the hint for precision, newer processors would compute the float parts in bfloat16.
-    settings: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": threads,
-    }
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
     request = core.compile_model(read, "CPU", settings).create_infer_request()
 
     def run(images: Floats) -> Floats:
