@@ -113,6 +113,18 @@ def _export(args: argparse.Namespace) -> int:
     return export(args.params, args.scale, args.results, args.name, args.seed, args.out)
 
 
+def _predict(args: argparse.Namespace) -> int:
+    from bars.commands.predict import predict
+
+    return predict(args.model, args.images, as_json=args.json, threads=args.threads)
+
+
+def _latency(args: argparse.Namespace) -> int:
+    from bars.commands.latency import latency
+
+    return latency(args.model, args.batch or [1, 64], args.threads, args.rounds, as_json=args.json)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from bars.commands.doctor import examine
 
@@ -159,10 +171,21 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(kind, f"write one {kind} from the results", run)
         sub.add_argument("name", metavar="NAME", help=names)
         sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: results, or figures)")
-    sub = command("export", "write a trained network as ONNX, with its genotype and a card", _export)
+    sub = command("export", "write a trained network as ONNX and packed, with its genotype and a card", _export)
     sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
     sub.add_argument("--seed", type=int, required=True, metavar="N", help="one of the scale's seeds")
     sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: exports/SCALE/NAME/seed-N)")
+    sub = command("predict", "what an exported network says of images", _predict)
+    sub.add_argument("model", type=Path, metavar="MODEL", help="a folder of bars export, its network.bars or .onnx")
+    sub.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
+    sub.add_argument("--threads", type=int, default=0, metavar="N", help="0 (default): as many as cores")
+    sub.add_argument("--json", action="store_true", help="as JSON, not CSV")
+    sub = command("latency", "the time of an exported network on this machine, packed and in floats", _latency)
+    sub.add_argument("model", type=Path, metavar="MODEL", help="a folder of bars export, its network.bars or .onnx")
+    sub.add_argument("--batch", type=int, action="append", metavar="N", help="again for more (default: 1 and 64)")
+    sub.add_argument("--threads", type=int, default=1, metavar="N", help="of each runtime (default: 1)")
+    sub.add_argument("--rounds", type=int, default=20, metavar="N", help="interleaved rounds (default: 20)")
+    sub.add_argument("--json", action="store_true", help="as JSON")
     command("doctor", "what is there, and what would stop a run", _doctor)
     return parser
 

@@ -81,6 +81,10 @@ class ExportError(BarsError):
     """A network that cannot be exported: a package is missing, or the copy computes something else."""
 
 
+class PackedError(BarsError):
+    """A model file that is truncated, foreign or altered, a network that has no packed form, or a missing package."""
+
+
 class DivergenceError(BarsError):
     """A loss that became NaN or infinite."""
 

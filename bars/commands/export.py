@@ -1,4 +1,4 @@
-"""``bars export``: a trained network for use elsewhere: ONNX, its genotype, and a card that says how to feed it."""
+"""``bars export``: a trained network for use elsewhere: ONNX and packed, its genotype, and a card that says how to use it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bars.errors import ExportError, GridError, OutputError
+from bars.errors import ExportError, GridError, OutputError, PackedError
+from bars.packed import file as packed_file
+from bars.packed.network import PACKED, Network
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid
@@ -17,12 +19,13 @@ from bars.pipeline.files import atomic_directory, sha256_file
 from bars.pipeline.load import load_params
 from bars.pipeline.problems import one_of
 from bars.pipeline.provenance import hash_inputs, verify_inputs
-from bars.space import SearchSpace
+from bars.space import Genotype, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bars.data import Part
+    from bars.packed.runtimes import Runtime
 
 NETWORK, CARD, GENOTYPE, FORMAT = "network.onnx", "model.json", "genotype.json", "bars-model/1"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -55,22 +58,47 @@ def export(params: Path, scale: str | None, results: Path, name: str, seed: int,
     model, part, genotype = _load(experiment, results, seed)
     with atomic_directory(target) as folder:
         to_onnx(model, part.image_size, folder / NETWORK)
-        agreement = compare(folder / NETWORK, model, part)
-        if genotype is not None:
-            rec.write_json(folder / GENOTYPE, genotype)
-        card = _card(experiment, results, seed, part, inputs) | {
-            "network_sha256": sha256_file(folder / NETWORK),
-            "check": agreement._asdict(),
-        }
+        architecture = None if genotype is None else genotype.to_json()
+        card = _card(experiment, results, seed, part, inputs) | {"cost": _cost(experiment, genotype, part)}
+        inside = card | {"genotype": architecture}
+        packed_file.embed(folder / NETWORK, inside)
+        agreement = compare(_onnxruntime(folder / NETWORK), model, part, folder / NETWORK)
+        packed = _pack(folder, inside, model, part)
+        if architecture is not None:
+            rec.write_json(folder / GENOTYPE, architecture)
+        card |= {"network_sha256": sha256_file(folder / NETWORK), "check": agreement._asdict(), "packed": packed}
         rec.write_json(folder / CARD, card)
     said = f"{agreement.same_class:.1%} of {agreement.images} images get the same class from both"
-    print(f"{target}: {NETWORK}, {CARD}{', ' + GENOTYPE if genotype is not None else ''}  ({said})", file=sys.stderr)
+    print(f"{target}: {', '.join(sorted(p.name for p in target.iterdir()))}  ({said})", file=sys.stderr)
     return 0
+
+
+def _pack(folder: Path, card: dict[str, Any], model: nn.Module, part: Part) -> dict[str, Any]:
+    """Write the packed network beside the ONNX file, and compare it too where it can be run; or say why there is none."""
+    import onnx
+
+    from bars.packed.convert import pack
+
+    path = folder / PACKED
+    try:
+        graph = pack(onnx.load(folder / NETWORK))
+    except PackedError as error:
+        print(f"not packed: {error.what} ({error.got})", file=sys.stderr)
+        return {"written": False, "reason": f"{error.what}: {error.got}"}
+    packed_file.write(path, graph, card)
+    said = {"written": True, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    if importlib.util.find_spec("openvino") is None:
+        print("not compared: openvino is not installed (pip install 'bars[packed]')", file=sys.stderr)
+        return said | {"check": None}
+    network = Network(card, graph, packed=True, path=path)
+    return said | {"check": compare(network.logits, model, part, path)._asdict()}
 
 
 def _require_replaceable(target: Path) -> None:
     """An export replaces its folder: never one that holds anything but an older export."""
-    if target.exists() and not (target.is_dir() and {p.name for p in target.iterdir()} <= {NETWORK, CARD, GENOTYPE}):
+    if target.exists() and not (
+        target.is_dir() and {p.name for p in target.iterdir()} <= {NETWORK, PACKED, CARD, GENOTYPE}
+    ):
         raise OutputError(
             "there is something else at the place of the export",
             where=str(target),
@@ -86,7 +114,7 @@ def _require_packages() -> None:
         )
 
 
-def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, Part, dict[str, Any] | None]:
+def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, Part, Genotype | None]:
     """The trained network, the train images it is checked with, and its genotype."""
     from bars.data import open_part, read_split
     from bars.stages.files import CHECKPOINT, load_state, read_state
@@ -102,7 +130,7 @@ def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, 
     checkpoint = results / experiment.file("retrain", "checkpoint.pt", seed)
     load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
     part = open_part(view.data, split, "train")
-    return model.eval(), part, None if genotype is None else genotype.to_json()
+    return model.eval(), part, genotype
 
 
 def to_onnx(model: nn.Module, image_size: int, path: Path) -> None:
@@ -144,20 +172,26 @@ def _root(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def compare(path: Path, model: nn.Module, part: Part) -> Agreement:
-    """Feed the same images to both. Raises ExportError if their classes differ too often."""
+def _onnxruntime(path: Path) -> Runtime:
+    import onnx
+
+    from bars.packed import runtimes
+
+    return runtimes.onnxruntime(onnx.load(path), 1, 0)
+
+
+def compare(run: Runtime, model: nn.Module, part: Part, path: Path) -> Agreement:
+    """Feed the same images to the network and to what was written. Raises ExportError if classes differ too often."""
     import numpy as np
-    import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     images: Tensor
     total = same = 0
     largest = 0.0
     for images, _ in part.batches(64, device="cpu", augment=False, seed=0, epoch=0, drop_last=False):
         with torch.no_grad():
             ours = model(images).numpy()
-        theirs = session.run(None, {"images": images.contiguous().numpy()})[0]
+        theirs = run(images.contiguous().numpy())
         total += len(ours)
         same += int((ours.argmax(1) == theirs.argmax(1)).sum())
         largest = max(largest, float(np.abs(ours - theirs).max()))
@@ -171,6 +205,15 @@ def compare(path: Path, model: nn.Module, part: Part) -> Agreement:
             allowed=f"at least {LEAST_AGREEMENT:.0%} of the classes",
         )
     return Agreement(total, same / total, largest)
+
+
+def _cost(experiment: Experiment, genotype: Genotype | None, part: Part) -> dict[str, int]:
+    """Operations in 2xMACs and parameters, as the tables count them."""
+    from bars.stages.networks import count
+
+    view = experiment.view("evaluate")
+    cost = count(experiment.network, view, genotype, part.num_classes, part.image_size)
+    return {"flops": cost.flops, "biops": cost.biops, "params": cost.params}
 
 
 def _budget(experiment: Experiment, measured: dict[str, Any]) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *(line for name in extras for line in extras[name])]
-    found = [Requirement(line) for line in lines]
+    found = [Requirement(line) for line in dict.fromkeys(lines)]  # extras may share some
     return sorted((r for r in found if r.name != project["name"]), key=lambda r: r.name.lower())
 
 
