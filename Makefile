@@ -16,7 +16,7 @@ ENV :=
 endif
 
 .DEFAULT_GOAL := main
-.PHONY: main all test lint types format dvc report adopt orphans clean environment lock help
+.PHONY: main all test lint types format dvc report adopt verify orphans clean environment lock help
 
 main: $(ENV)             ## the environment and the main job (TARGET=results/table2.csv, CORES=all, ARGS=further options)
 	$(RUN) snakemake --cores $(CORES) $(TARGET) $(ARGS)
@@ -48,6 +48,9 @@ report: $(ENV)           ## report.html: tables, figures, captions and run times
 
 adopt: $(ENV)            ## after `dvc pull` in a fresh clone: tell Snakemake that the restored results are up to date
 	$(RUN) python -m workflow.scripts.adopt $(ARGS)
+
+verify: $(ENV)           ## make the tables, figures and page of a study again and compare (STUDY=docs/results/...)
+	$(RUN) python -m workflow.scripts.study verify $(STUDY)
 
 orphans: $(ENV)          ## list results that the grid no longer names (ARGS=--delete removes them)
 	$(RUN) python -m workflow.scripts.orphans $(ARGS)

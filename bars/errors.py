@@ -53,6 +53,10 @@ class GenotypeError(BarsError):
     """A genotype that is malformed, altered, or of another search space."""
 
 
+class OtherSpaceError(GenotypeError):
+    """A genotype of another search space than the one it is wanted for."""
+
+
 class DataError(BarsError):
     """Images that are missing, unreadable or too few."""
 

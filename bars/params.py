@@ -1,18 +1,32 @@
 """Typed, frozen parameters: one model per block of params.yaml, each read by the stages that name it.
 
 ``params.yaml`` layers partial blocks (defaults, scale, slot, base experiment, experiment, scale's own word on the
-experiment); ``bars.pipeline.experiments`` merges them and validates the result with the models here.
+experiment); ``bars.pipeline.experiments`` merges them and validates the result with the models here. A default stands
+in one place: in params.yaml, and where that says nothing of a field, here.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Slot = Literal["cifar10", "imagenet"]
 PositiveInt = Annotated[int, Field(ge=1)]
+# Batch norm takes its statistics of a batch: of one image alone there are none.
+BatchSize = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+@dataclass(frozen=True)
+class NoRerun:
+    """Marks a field that says where or how fast a stage computes, not what: its change reruns no stage, ``but`` one.
+
+    The hash of a stage's parameters, its checkpoints and the workflow's rules all go by it (``Block.deciding``).
+    """
+
+    but: str | None = None
 
 
 class Block(BaseModel):
@@ -20,35 +34,50 @@ class Block(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
+    def deciding(self, stage: str) -> dict[str, Any]:
+        """JSON-able values of the fields that decide a stage's result, by name."""
+        values = self.model_dump(mode="json")
+        return {name: values[name] for name in sorted(values) if self._decides(name, stage)}
+
+    @classmethod
+    def _decides(cls, name: str, stage: str) -> bool:
+        marks = [mark for mark in cls.model_fields[name].metadata if isinstance(mark, NoRerun)]
+        return all(mark.but == stage for mark in marks)
+
 
 # --------------------------------------------------------------------------------------------------- data, runtime
 class DataParams(Block):
     """One data set: where its images come from, how they are cut, split and augmented."""
 
     source: Literal["digits", "cifar10", "imagefolder"] = Field(description="where the images come from")
-    path: str | None = Field(None, description="folder of the images, or where to download them to")
+    # Later stages read the images by the split's content hash, wherever they lie.
+    path: Annotated[str | None, NoRerun(but="data")] = Field(
+        None, description="folder of the images, or where to download them to"
+    )
     label: str | None = Field(None, description="name written into every result; default: the source")
     image_size: Annotated[int, Field(ge=4)] = Field(description="height and width in pixels after resizing")
     classes: PositiveInt | tuple[str, ...] | None = Field(
         None, description="the first N classes, or their names; null: all"
     )
     valid_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.5, description="share of train held out for the alphas"
+        description="share of train held out for the alphas"
     )
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.2, description="share held out as test (digits only)"
     )
     max_train: PositiveInt | None = Field(None, description="class-balanced subset of train (train + valid), in images")
     max_test: PositiveInt | None = Field(None, description="class-balanced subset of test, in images")
-    split_seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of every split; the same for all runs")
-    download: bool = Field(False, description="fetch the archive when it is not in path (cifar10 only)")
+    split_seed: Annotated[int, Field(ge=0)] = Field(description="seed of every split; the same for all runs")
+    download: Annotated[bool, NoRerun()] = Field(
+        False, description="fetch the archive when it is not in path (cifar10 only)"
+    )
     in_memory: Literal["auto", "always", "never"] = Field(
         "auto", description="hold all images as uint8, or stream them"
     )
     memory_limit_gb: Annotated[float, Field(gt=0)] = Field(
         4.0, description="GiB of uint8 images that auto keeps in memory"
     )
-    workers: Annotated[int, Field(ge=0)] = Field(2, description="loader processes when images are streamed")
+    workers: Annotated[int, Field(ge=0), NoRerun()] = Field(2, description="loader processes when images are streamed")
     crop_padding: Annotated[int, Field(ge=0)] = Field(0, description="zero padding in pixels before a random crop")
     flip: bool = Field(False, description="mirror half of the training images")
     resized_crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -59,16 +88,14 @@ class DataParams(Block):
 class RuntimeParams(Block):
     """How a stage computes; part of its parameters because threads and precision change the bits of a result."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description="auto, cpu, cuda, cuda:N"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), NoRerun()] = Field(
+        description="auto, cpu, cuda, cuda:N"
     )
-    threads: PositiveInt = Field(1, description="torch threads of one job")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 autocast on CUDA")
-    capture: Literal["auto", "on", "off"] = Field(
-        "auto", description="replay training steps as CUDA graphs; auto: on CUDA"
-    )
+    threads: PositiveInt = Field(description="torch threads of one job")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(description="auto: bfloat16 autocast on CUDA")
+    capture: Literal["auto", "on", "off"] = Field(description="replay training steps as CUDA graphs; auto: on CUDA")
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile of what surrounds the convolutions of searched networks; auto: off"
+        description="torch.compile of what surrounds the convolutions of searched networks; auto: off"
     )
 
 
@@ -78,38 +105,38 @@ class SpaceParams(Block):
 
     stages: PositiveInt = Field(description="runs of normal cells, with a reduction cell between two")
     cells_per_stage: PositiveInt = Field(description="normal cells of a stage at full depth")
-    nodes: PositiveInt = Field(4, description="intermediate nodes of a cell")
-    widths: tuple[float, ...] = Field((0.25, 0.5, 0.75, 1.0), description="relative width choices of a stage")
+    nodes: PositiveInt = Field(description="intermediate nodes of a cell")
+    widths: tuple[float, ...] = Field(description="relative width choices of a stage")
     primitives: tuple[Literal["binary_conv_3x3", "binary_conv_5x5", "shortcut", "none"], ...] = Field(
-        ("binary_conv_3x3", "shortcut", "none"), description="candidate operations of an edge"
+        description="candidate operations of an edge"
     )
     cell_types: Literal["stage", "shared", "cell"] = Field(
-        "stage",
         description="one normal cell per stage, one for all (DARTS), or one per cell; reduction cells share one",
     )
-    search_depth: bool = Field(True, description="search the number of cells per stage (else all are kept)")
-    search_width: bool = Field(True, description="search the width per stage (else 1.0)")
+    search_depth: bool = Field(description="search the number of cells per stage (else all are kept)")
+    search_width: bool = Field(description="search the width per stage (else 1.0)")
     init_channels: PositiveInt = Field(description="channels of stage 1 at width 1; doubled at each reduction")
-    stem: Literal["cifar", "imagenet"] = Field("cifar", description="3x3 convolution, or two with stride 2 each")
-    stem_expand: Literal["tile", "conv1x1"] = Field("tile", description="how c_1 stem channels become 4 c_1")
-    op_shortcut: bool = Field(True, description="shortcut across every binary convolution of an edge")
-    cell_shortcut: bool = Field(True, description="shortcut across every cell")
-    reduction_shortcut: Literal["binary_conv", "avgpool"] = Field(
-        "binary_conv", description="cell shortcut of a reduction cell"
+    stem: Literal["cifar", "imagenet"] = Field(description="3x3 convolution, or two with stride 2 each")
+    stem_expand: Literal["tile", "conv1x1"] = Field(description="how c_1 stem channels become 4 c_1")
+    op_shortcut: bool = Field(description="shortcut across every binary convolution of an edge")
+    cell_shortcut: bool = Field(description="shortcut across every cell")
+    reduction_shortcut: Literal["binary_conv", "avgpool"] = Field(description="cell shortcut of a reduction cell")
+    preprocess_shortcut: bool = Field(
+        description="add the mean of the nodes before a cell to what its preprocessing makes of them"
     )
-    norm: Literal["edge", "node"] = Field("edge", description="affine BN per edge, or one non-affine BN per node")
+    head_norm: bool = Field(description="batch norm without affine part before pooling and classifier")
+    norm: Literal["edge", "node"] = Field(description="affine BN per edge, or one non-affine BN per node")
 
 
 class BinarizeParams(Block):
     """Binarisation of weights and activations (BARS Sec. 3.1, Eq. 1)."""
 
     weight_scale: Literal["tensor", "channel", "none"] = Field(
-        "tensor", description="beta: mean |W| per layer, per channel, or 1"
+        description="beta: mean |W| per layer, per channel, or 1"
     )
-    activation_clip: Annotated[float, Field(gt=0)] = Field(1.3, description="straight-through window of activations")
-    weight_clip: Annotated[float, Field(gt=0)] = Field(1.0, description="straight-through window and clamp of weights")
+    activation_clip: Annotated[float, Field(gt=0)] = Field(description="straight-through window of activations")
+    weight_clip: Annotated[float, Field(gt=0)] = Field(description="straight-through window and clamp of weights")
     weight_gradient: Literal["exact", "unscaled"] = Field(
-        "exact",
         description="gradient of a latent weight: beta times the weight's plus beta's own, or neither",
     )
 
@@ -120,7 +147,7 @@ class Ramp(Block):
 
     start: float
     end: float
-    shape: Literal["linear", "exponential", "constant"] = "linear"
+    shape: Literal["linear", "exponential", "constant"]
 
     @model_validator(mode="after")
     def _exponential_is_positive(self) -> Ramp:
@@ -157,10 +184,10 @@ class SearchParams(Block):
     """The bilevel search (BARS Sec. 3.2, 4.2)."""
 
     epochs: PositiveInt = Field(description="passes over the weight half of train")
-    batch_size: PositiveInt = Field(description="images of a weight step, and of an alpha step")
+    batch_size: BatchSize = Field(description="images of a weight step, and of an alpha step")
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(description="epochs with frozen alphas (Sec. 4.2.2)")
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
-        "gumbel", description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through"
+        description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through"
     )
     temperature: Ramp = Field(description="tau of Eq. 5 over the epochs")
     entropy_weight: Ramp = Field(description="lambda of Eq. 6 over the epochs after warm-up")
@@ -175,7 +202,7 @@ class SearchParams(Block):
         description="step of the multiplier that holds E[BiOps] at F, added to the exponent; 0: a fixed exponent"
     )
     width_mask: Literal["activation", "feature"] = Field(
-        "activation", description="soft width masks also scale binary activations, or real-valued features only"
+        description="soft width masks also scale binary activations, or real-valued features only"
     )
     weight_optimizer: Literal["adam", "sgd"] = Field(description="update rule of the supernet's weights")
     weight_sampling: Literal["same", "uniform"] = Field(
@@ -185,12 +212,12 @@ class SearchParams(Block):
     weight_lr_end: Annotated[float, Field(ge=0)] = Field(description="and at the end of its cosine")
     weight_momentum: Fraction = Field(description="sgd: momentum")
     weight_decay: Annotated[float, Field(ge=0)] = Field(description="L2 on all weights")
-    grad_clip: Annotated[float, Field(gt=0)] | None = Field(5.0, description="largest gradient norm of a weight step")
+    grad_clip: Annotated[float, Field(gt=0)] | None = Field(description="largest gradient norm of a weight step")
     alpha_lr: Annotated[float, Field(gt=0)] = Field(description="Adam learning rate of the alphas")
-    alpha_betas: tuple[Fraction, Fraction] = Field((0.5, 0.999), description="Adam betas of the alphas")
-    alpha_weight_decay: Annotated[float, Field(ge=0)] = Field(1e-3, description="Adam weight decay of the alphas")
-    alpha_init_std: Annotated[float, Field(ge=0)] = Field(1e-3, description="standard deviation of the initial logits")
-    alpha_every: PositiveInt = Field(1, description="weight steps per alpha step")
+    alpha_betas: tuple[Fraction, Fraction] = Field(description="Adam betas of the alphas")
+    alpha_weight_decay: Annotated[float, Field(ge=0)] = Field(description="Adam weight decay of the alphas")
+    alpha_init_std: Annotated[float, Field(ge=0)] = Field(description="standard deviation of the initial logits")
+    alpha_every: PositiveInt = Field(description="weight steps per alpha step")
     may_fail: bool = Field(False, description="a diverged search is a result (Table 1, 'Failed'), not an error")
     health: Health = Field(description="what a search that worked looks like at its end")
 
@@ -199,10 +226,10 @@ class DeriveParams(Block):
     """From a distribution to one architecture (BARS Sec. 4.3)."""
 
     method: Literal["sample", "argmax", "random"] = Field(
-        "sample", description="best of K draws by validation loss, the mode, or uniform draws within the budget"
+        description="best of K draws by validation loss, the mode, or uniform draws within the budget"
     )
-    samples: PositiveInt = Field(8, description="K candidates")
-    batch_size: PositiveInt = Field(256, description="images of a validation batch")
+    samples: PositiveInt = Field(description="K candidates")
+    batch_size: BatchSize = Field(description="images of a validation batch")
     budget_tolerance: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         description="largest relative distance of a candidate's BiOps from the budget; null: any candidate"
     )
@@ -214,21 +241,19 @@ class RetrainParams(Block):
     """Training from scratch (BARS Sec. 5.1)."""
 
     epochs: PositiveInt = Field(description="passes over train + valid")
-    batch_size: PositiveInt = Field(description="images of a step")
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="update rule")
+    batch_size: BatchSize = Field(description="images of a step")
+    optimizer: Literal["adam", "sgd"] = Field(description="update rule")
     lr: Annotated[float, Field(gt=0)] = Field(description="largest learning rate")
-    lr_end: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="learning rate at the end (cosine, linear, one_cycle)"
-    )
+    lr_end: Annotated[float, Field(ge=0)] = Field(description="learning rate at the end (cosine, linear, one_cycle)")
     schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = Field(
-        "cosine", description="learning rate over the steps"
+        description="learning rate over the steps"
     )
     milestones: tuple[Fraction, ...] = Field((), description="step: points of decay, as shares of all epochs")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="step: factor at each milestone")
     momentum: Fraction = Field(0.9, description="sgd: momentum")
     nesterov: bool = Field(False, description="sgd: Nesterov's form")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 on all parameters")
-    grad_clip: Annotated[float, Field(gt=0)] | None = Field(5.0, description="largest gradient norm")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(description="L2 on all parameters")
+    grad_clip: Annotated[float, Field(gt=0)] | None = Field(description="largest gradient norm")
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
     drop_path: Fraction = Field(
         0.0, description="probability of dropping an edge's output at the last epoch, from 0 at the first"
@@ -238,7 +263,7 @@ class RetrainParams(Block):
 class EvaluateParams(Block):
     """Test accuracy of a trained network."""
 
-    batch_size: PositiveInt = Field(256, description="images of a test batch")
+    batch_size: PositiveInt = Field(description="images of a test batch")
 
 
 class ModelParams(Block):
@@ -253,25 +278,23 @@ class ModelParams(Block):
 class ClaimsParams(Block):
     """When a claim counts as supported."""
 
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the interval over seeds")
-    min_seeds: PositiveInt = Field(2, description="fewer seeds than this: not tested")
-    collapse_share: Fraction = Field(0.9, description="share of shortcut and none edges above which a search failed")
-    failed_top1: Fraction = Field(0.2, description="top-1 accuracy below which a search failed")
-    ratio_tolerance: Fraction = Field(
-        0.1, description="relative tolerance of a claimed ratio of operations or parameters"
-    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="level of the interval over seeds")
+    min_seeds: PositiveInt = Field(description="fewer seeds than this: not tested")
+    collapse_share: Fraction = Field(description="share of shortcut and none edges above which a search failed")
+    failed_top1: Fraction = Field(description="top-1 accuracy below which a search failed")
+    ratio_tolerance: Fraction = Field(description="relative tolerance of a claimed ratio of operations or parameters")
 
 
 class FiguresParams(Block):
     """How figures look."""
 
-    palette: str = Field("colorblind", description="seaborn palette")
-    context: Literal["paper", "notebook", "talk"] = Field("paper", description="seaborn context")
-    dpi: PositiveInt = Field(200, description="resolution of the PNG files")
+    palette: str = Field(description="seaborn palette")
+    context: Literal["paper", "notebook", "talk"] = Field(description="seaborn context")
+    dpi: PositiveInt = Field(description="resolution of the PNG files")
 
 
 class ReportParams(Block):
     """Everything the tables and figures read from params.yaml."""
 
-    claims: ClaimsParams = Field(default_factory=ClaimsParams)
-    figures: FiguresParams = Field(default_factory=FiguresParams)
+    claims: ClaimsParams
+    figures: FiguresParams

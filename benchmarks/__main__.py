@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from bars.params import RuntimeParams
-from bars.stages.runtime import Runtime
+from bars.training.runtime import Runtime
+from benchmarks.inputs import runtime_params
 from benchmarks.options import Options
 from benchmarks.timing import environment, markdown, write_json
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="also write NAME.json to this folder")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, says nothing about speed")
     chosen = parser.parse_args(arguments)
-    runtime = Runtime.resolve(RuntimeParams(device=chosen.device, threads=chosen.threads))
+    runtime = Runtime.resolve(runtime_params(device=chosen.device, threads=chosen.threads))
     options = Options(chosen.rounds, chosen.threads, runtime.device, chosen.quick, chosen.directory)
     print(", ".join(f"{key} {value}" for key, value in environment(runtime.device).items()))
     for name in NAMES if "all" in chosen.names else chosen.names:

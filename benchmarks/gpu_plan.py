@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python -m benchmarks.gpu_plan --out "$OUT" --budget 340
 
-Needs torch, pydantic and this repository; nothing is installed. A variant that fails, or that runs into its time limit,
-is reported and the rest goes on. ``--smoke`` runs every variant at a tiny size, on a CPU too.
+Needs torch, pydantic, PyYAML and this repository; nothing is installed. A variant that fails, or that runs into its
+time limit, is reported and the rest goes on. ``--smoke`` runs every variant at a tiny size, on a CPU too.
 """
 
 from __future__ import annotations
@@ -11,16 +11,10 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
-import gc
-import signal
-import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,110 +22,15 @@ from torch.nn import functional as F
 
 from bars.models.supernet import Sample
 from bars.models.unit import fuse
+from bars.training.runtime import Runtime
+from benchmarks.inputs import Batch, draws, space_of, supernet_of
+from benchmarks.plan import OutOfTimeError, Plan, Step, time_limit
+from benchmarks.projections import projections, ratios
 from benchmarks.reference import reference_of
-from benchmarks.steps import Batch, How, compile_cells, draws, space_of, supernet_of
-from benchmarks.timing import Clock, markdown, write_json
-from benchmarks.variants import Size, retrain_step, search_step
-
-Step = Callable[[], object]
+from benchmarks.timing import markdown, write_json
+from benchmarks.variants import Size, compile_cells, retrain_step, search_step
 
 
-class OutOfTimeError(Exception):
-    """A variant took longer than it may."""
-
-
-@dataclass
-class Plan:
-    """Runs variants one after the other and keeps what came of each."""
-
-    device: torch.device
-    steps: int
-    deadline: float
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def measure(self, what: str, variant: str, images: int, make: Callable[[], Step], limit_s: int = 60) -> None:
-        """Median time of a step and peak memory; building and warming up (and so compiling) is timed apart."""
-        left = int(self.deadline - time.monotonic())
-        row: dict[str, Any] = {"what": what, "variant": variant}
-        self.rows.append(row)
-        if left < 10:
-            row["note"] = "no time left"
-            return
-        self._clear()
-        try:
-            with time_limit(min(limit_s, left)):
-                start = time.monotonic()
-                step = make()
-                for _ in range(3):
-                    step()
-                self._wait()
-                row["first_s"] = time.monotonic() - start
-                clock = Clock(self.device)
-                seconds = [clock(step) for _ in range(self.steps)]
-            row["ms"] = statistics.median(seconds) * 1e3
-            row["min_ms"] = min(seconds) * 1e3
-            row["images_per_s"] = images / statistics.median(seconds)
-            if self.device.type == "cuda":
-                row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
-                row["reserved_gib"] = torch.cuda.max_memory_reserved() / 2**30
-        except (Exception, OutOfTimeError) as error:  # noqa: BLE001
-            row["note"] = f"{type(error).__name__}: {str(error)[:160]}"
-            self.notes.append(f"{what} / {variant}\n{traceback.format_exc()[-3000:]}")
-        finally:
-            print(f"{what:38s} {variant:44s} {row.get('ms', float('nan')):9.1f} ms  {row.get('note', '')}", flush=True)
-
-    def profile(self, title: str, make: Callable[[], Step]) -> str:
-        """Device time of one step by kernel, largest first."""
-        if self.deadline - time.monotonic() < 15:
-            return f"{title}: no time left"
-        self._clear()
-        try:
-            with time_limit(45):
-                step = make()
-                for _ in range(3):
-                    step()
-                self._wait()
-                activities = [torch.profiler.ProfilerActivity.CPU]
-                if self.device.type == "cuda":
-                    activities = [torch.profiler.ProfilerActivity.CUDA]
-                with torch.profiler.profile(activities=activities) as profiler:
-                    step()
-                    self._wait()
-            key = "self_device_time_total" if self.device.type == "cuda" else "self_cpu_time_total"
-            return f"{title}\n{profiler.key_averages().table(sort_by=key, row_limit=40, max_name_column_width=110)}"
-        except (Exception, OutOfTimeError):
-            return f"{title}\n{traceback.format_exc()[-3000:]}"
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def _clear(self) -> None:
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-
-
-@contextmanager
-def time_limit(seconds: int) -> Iterator[None]:
-    """Raise OutOfTimeError in this thread after so many seconds."""
-
-    def stop(*_: object) -> None:
-        raise OutOfTimeError(f"more than {seconds} s")
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(max(1, seconds))
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
-
-
-# ------------------------------------------------------------------------------------------------ variants
 def convolution(size: Size, part: str, device: torch.device, edges: int, grouped: bool, dtype: torch.dtype) -> Step:
     """One of forward, gradient of the input or of the weight, for the edges that leave a node, ten times."""
     c, groups = size.channels, edges if grouped else 1
@@ -158,10 +57,10 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
     """All variants, the most telling first; returns kernel profiles."""
     device = plan.device
     cuda = device.type == "cuda"
-    eager, captured = How(bfloat16=cuda), How(bfloat16=cuda, capture=cuda)
+    eager, captured = (Runtime(device, bfloat16=cuda, capture=capture) for capture in (False, cuda))
     profiles: list[str] = []
 
-    def search(size: Size, kind: str, variant: str, how: How, compiled: str = "") -> None:
+    def search(size: Size, kind: str, variant: str, how: Runtime, compiled: str = "") -> None:
         plain, hard = variant.startswith("reference"), kind == "hard"
         plan.measure(
             f"{size}: {kind} step",
@@ -170,7 +69,6 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
             lambda: search_step(
                 size,
                 "weight" if hard else kind,
-                device,
                 how,
                 plain=plain,
                 sampling="hard" if hard else "gumbel",
@@ -180,7 +78,7 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
         )
 
     def profile(title: str, compiled: str = "") -> None:
-        make = functools.partial(search_step, paper, "weight", device, captured, compiled=compiled)
+        make = functools.partial(search_step, paper, "weight", captured, compiled=compiled)
         profiles.append(plan.profile(title, make))
 
     for kind in ("weight", "alpha"):
@@ -214,7 +112,7 @@ def run(plan: Plan, paper: Size, gpu: Size, compiling: bool) -> list[str]:
         ):
             if compiled and not compiling:
                 continue
-            make = functools.partial(retrain_step, paper, what, device, how, kind=kind_, compiled=compiled)  # type: ignore[arg-type]
+            make = functools.partial(retrain_step, paper, what, how, kind=kind_, compiled=compiled)  # type: ignore[arg-type]
             plan.measure(f"{paper}: train {what}", variant, paper.batch, make, limit_s=60)
     _convolutions(plan, paper)
     for kind in ("weight", "alpha"):
@@ -249,11 +147,11 @@ def check(plan: Plan) -> None:
             plan.notes.append(f"check {variant}\n{traceback.format_exc()[-3000:]}")
 
 
-def _cudnn_choices(plan: Plan, size: Size, how: How) -> None:
+def _cudnn_choices(plan: Plan, size: Size, how: Runtime) -> None:
     """What determinism costs."""
     for variant, deterministic, benchmark in (("not deterministic", False, False), ("benchmark", False, True)):
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
-        make = functools.partial(search_step, size, "weight", plan.device, how)
+        make = functools.partial(search_step, size, "weight", how)
         plan.measure(f"{size}: weight step", f"ours, captured, cudnn {variant}", size.batch, make, limit_s=40)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 
@@ -268,47 +166,6 @@ def _convolutions(plan: Plan, paper: Size) -> None:
             make = functools.partial(convolution, size, part, plan.device, edges, grouped, dtype)
             what = f"10 x {edges} convolutions {size.channels} @ {size.image}"
             plan.measure(what, f"{part}{', grouped' if grouped else ''}", size.batch, make, limit_s=15)
-
-
-# ------------------------------------------------------------------------------------------------ what it adds up to
-SCHEDULES = {"gpu": (30, 60), "paper": (50, 300)}  # epochs of search and retraining, as in params.yaml
-TRAIN_IMAGES = 50_000
-
-
-def projections(rows: Sequence[dict[str, Any]], sizes: dict[str, Size]) -> list[dict[str, Any]]:
-    """Hours of one search and one retraining at the scales of params.yaml, from the fastest variant of each step."""
-    result = []
-    for scale, size in sizes.items():
-        search_epochs, train_epochs = SCHEDULES[scale]
-        steps = TRAIN_IMAGES // 2 // size.batch
-        for kinds, what in ((("weight", "alpha"), "search"), (("hard", "hard"), "search, hard (at most)")):
-            ms = [_fastest(rows, f"{size}: {kind} step") for kind in kinds]
-            if None not in ms:
-                hours = steps * search_epochs * sum(m for m in ms if m is not None) / 3.6e6
-                result.append({"scale": scale, "what": what, "hours": hours})
-        ms_train = _fastest(rows, f"{sizes['paper']}: train network")
-        if ms_train is not None:
-            hours = TRAIN_IMAGES // size.batch * train_epochs * ms_train / 3.6e6
-            result.append({"scale": scale, "what": "retrain a middling network at 72 channels", "hours": hours})
-    return result
-
-
-def _fastest(rows: Sequence[dict[str, Any]], what: str) -> float | None:
-    own = [float(r["ms"]) for r in rows if r["what"] == what and "ms" in r and _ours(r["variant"])]
-    return min(own, default=None)
-
-
-def _ours(variant: str) -> bool:
-    return variant.startswith("ours")
-
-
-def ratios(rows: Sequence[dict[str, Any]]) -> None:
-    """Add to each row how many times faster it is than its plain or float counterpart."""
-    for row in rows:
-        for against in ("reference, eager", "float, captured", "composed, captured"):
-            base = next((r for r in rows if r["what"] == row["what"] and r["variant"] == against and "ms" in r), None)
-            if base is not None and "ms" in row:
-                row[f"{against.split(',')[0]} / this"] = base["ms"] / row["ms"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 import torch._dynamo  # which an optimiser would import
 
-from bars.params import RuntimeParams
-from bars.stages.runtime import Runtime
+from bars.training.runtime import Runtime
+from benchmarks.inputs import runtime_params
 
 MIB = 2**20
 
@@ -22,7 +22,7 @@ def peak_mib(make: Callable[[], Callable[[], object]], device: torch.device, thr
 
 
 def _peak(make: Callable[[], Callable[[], object]], device: torch.device, threads: int, steps: int) -> float:
-    Runtime.resolve(RuntimeParams(device=str(device), threads=threads))
+    Runtime.resolve(runtime_params(device=str(device), threads=threads))
     before = _peak_resident()
     step = make()
     for _ in range(steps):

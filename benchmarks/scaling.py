@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bars.cost import max_biops
+from bars.training.runtime import Runtime
+from benchmarks.inputs import space_of
 from benchmarks.options import Options, Row, Tables
-from benchmarks.steps import How, space_of
 from benchmarks.timing import rounds
 from benchmarks.variants import Size, search_step
 
@@ -26,7 +27,7 @@ def measure(options: Options) -> Tables:
         base = Size(4, 1, 8, 4) if options.quick else BASE
         sizes = [replace(base, **{axis: value}) for value in values]
         steps = {
-            f"{size} {kind} {size.image}": search_step(size, kind, options.device, How())
+            f"{size} {kind} {size.image}": search_step(size, kind, Runtime(options.device))
             for size in sizes
             for kind in ("weight", "alpha")
         }

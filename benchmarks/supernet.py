@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from bars.training.runtime import Runtime
 from benchmarks.memory import peak_mib
 from benchmarks.options import Options, Row, Tables
-from benchmarks.steps import How
+from benchmarks.steps import Step
 from benchmarks.timing import ratios, rounds, summary
-from benchmarks.variants import Size, Step, search_step
+from benchmarks.variants import Size, search_step
 
 REFERENCE, LAST, OURS, HARD = "reference", "reference, channels-last", "ours", "ours, hard sampling"
 # Times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
@@ -39,17 +40,17 @@ def measure(options: Options) -> Tables:
 
 def _compare(size: Size, kind: str, norm: str, options: Options) -> list[Row]:
     cuda = options.device.type == "cuda"
-    step = partial(search_step, size, kind, options.device, norm=norm)
-    best, eager = How(bfloat16=cuda, capture=cuda), How(bfloat16=cuda)
+    step = partial(search_step, size, kind, norm=norm)
+    eager, best = (Runtime(options.device, bfloat16=cuda, capture=capture) for capture in (False, cuda))
     make: dict[str, Callable[[], Step]] = {
-        REFERENCE: partial(step, eager, plain=True, channels_last=False),
-        LAST: partial(step, eager, plain=True),
-        OURS: partial(step, best),
-        HARD: partial(step, eager, sampling="hard"),
+        REFERENCE: partial(step, runtime=eager, plain=True, channels_last=False),
+        LAST: partial(step, runtime=eager, plain=True),
+        OURS: partial(step, runtime=best),
+        HARD: partial(step, runtime=eager, sampling="hard"),
     }
     seconds = rounds({name: build() for name, build in make.items()}, options.rounds, options.device)
     memory = {name: peak_mib(build, options.device, options.threads) for name, build in make.items()}
-    times, rows = ratios(seconds, REFERENCE), []
+    times, rows = ratios(seconds, REFERENCE), list[Row]()
     for name in make:
         row: dict[str, Any] = {"variant": name, **summary(seconds[name])}
         row["images/s"] = size.batch / row["median_ms"] * 1e3

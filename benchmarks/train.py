@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bars.training.runtime import Runtime
 from benchmarks.options import Options, Row, Tables
 from benchmarks.reference import Kind
-from benchmarks.steps import How
 from benchmarks.timing import ratios, rounds, summary
 from benchmarks.variants import Size, retrain_step
 
@@ -16,11 +16,11 @@ def measure(options: Options) -> Tables:
     """A middling BARS network and ResNet-18."""
     cuda = options.device.type == "cuda"
     size = Size(72, 3, 32, 256) if cuda else Size(16, 3, 32, 64)
-    how = How(bfloat16=cuda, capture=cuda)
+    runtime = Runtime(options.device, bfloat16=cuda, capture=cuda)
     tables: dict[str, list[Row]] = {}
     for what in ("network", "resnet18-xnor"):
         chosen = Size(4, 1, 8, 8) if options.quick else size
-        steps = {name: retrain_step(chosen, what, options.device, how, kind=kind) for name, kind in VARIANTS.items()}
+        steps = {name: retrain_step(chosen, what, runtime, kind=kind) for name, kind in VARIANTS.items()}
         tables[f"{what}, {chosen.channels} channels, {chosen.image} pixels, batch {chosen.batch}"] = _rows(
             rounds(steps, options.rounds, options.device)
         )

@@ -9,13 +9,14 @@ import torch
 from bars.models.supernet import Sample
 from bars.params import SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
+from tests.blocks import block
 
 PRIMITIVES = ("binary_conv_3x3", "shortcut", "none")
 
 
 def space_params(**changes: object) -> SpaceParams:
     values: dict[str, object] = {"stages": 3, "cells_per_stage": 2, "init_channels": 8, "primitives": PRIMITIVES}
-    return SpaceParams.model_validate(values | changes)
+    return block(SpaceParams, **(values | changes))
 
 
 def random_space(rng: random.Random) -> SpaceParams:
@@ -27,6 +28,8 @@ def random_space(rng: random.Random) -> SpaceParams:
         op_shortcut=rng.random() < 0.7,
         cell_shortcut=rng.random() < 0.7,
         reduction_shortcut=rng.choice(["binary_conv", "avgpool"]),
+        preprocess_shortcut=rng.random() < 0.3,
+        head_norm=rng.random() < 0.3,
         stem=rng.choice(["cifar", "imagenet"]),
         stem_expand=rng.choice(["tile", "conv1x1"]),
         search_depth=rng.random() < 0.8,

@@ -5,28 +5,21 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-TREE: dict[str, Any] = {
+from bars.pipeline.load import merge_files
+from tests.blocks import tree
+
+_TINY: dict[str, Any] = {
     "scale": "tiny",
-    "runtime": {"device": "cpu", "threads": 1},
+    "runtime": {"device": "cpu"},
     "defaults": {
-        "data": {"valid_fraction": 0.5},
         "space": {"stages": 2, "cells_per_stage": 1, "nodes": 2, "widths": [0.5, 1.0]},
         "search": {
             "batch_size": 16,
             "warmup_epochs": 0,
             "temperature": {"start": 5.0, "end": 0.1, "shape": "exponential"},
-            "entropy_weight": {"start": -0.01, "end": 0.01},
             "weight_lr": 0.05,
             "weight_lr_end": 0.001,
             "alpha_lr": 0.02,
-            "capacity": "target",
-            "capacity_exponent": 4.0,
-            "capacity_rate": 0.02,
-            "weight_optimizer": "adam",
-            "weight_sampling": "same",
-            "weight_momentum": 0.9,
-            "weight_decay": 0.0,
-            "health": {"flips": 0.02, "budget": 0.1, "entropy": 0.9},
         },
         "derive": {"samples": 2, "budget_tolerance": 0.5, "max_draws": 1000},
         "retrain": {"lr": 0.001},
@@ -78,6 +71,9 @@ TREE: dict[str, Any] = {
         },
     },
 }
+
+_SHARED = {key: tree()[key] for key in ("recipe", "runtime", "defaults", "report")}
+TREE: dict[str, Any] = merge_files(_SHARED, _TINY)
 
 Edits = dict[str, Any]
 DELETE = object()

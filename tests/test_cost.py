@@ -14,6 +14,7 @@ from bars.models.network import Network
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.architectures import one_hot_probs, random_genotype, random_space, space_params
+from tests.blocks import block
 
 
 def expected(params: SpaceParams, image_size: int, *probs: torch.Tensor) -> float:
@@ -104,7 +105,7 @@ def test_parameters_equal_those_of_the_built_network(seed: int) -> None:
     rng = random.Random(seed)
     params = random_space(rng)
     genotype = random_genotype(SearchSpace.from_params(params), rng)
-    network = Network(params, BinarizeParams(), genotype, 32, 10)
+    network = Network(params, block(BinarizeParams), genotype, 32, 10)
     assert genotype_cost(params, genotype, 32, 10).params == sum(p.numel() for p in network.parameters())
 
 

@@ -23,10 +23,13 @@ def write_artifact(write: Write, name: str, params: Path, scale: str | None, res
     return 0
 
 
-def verify_results(name: str, grid: Grid, results: Path) -> None:
-    """Every result that is there must be what its stage wrote from what stands before it. Raises RecordError."""
+def verify_results(name: str, grid: Grid, results: Path, *, tensors: bool = True) -> None:
+    """Every result that is there must be what its stage wrote from what stands before it. Raises RecordError.
+
+    Without ``tensors`` the files of weights need not be there: a study in the repository keeps their hashes only.
+    """
     there = [path for path in need_paths(name, grid) if (results / path).is_file()]
     for path in there:
         if path.endswith("/metrics.json"):
-            verify_chain(results / path, results)
-    verify_inputs(results, there)
+            verify_chain(results / path, results, tensors=tensors)
+    verify_inputs(results, there, tensors=tensors)

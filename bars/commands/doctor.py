@@ -146,7 +146,7 @@ def _device(grid: Grid) -> Iterator[Finding]:
     try:
         import torch  # seconds
 
-        from bars.stages.runtime import Runtime
+        from bars.training.runtime import Runtime
     except ImportError as error:
         yield Finding("stop", "torch", f"cannot be imported: {error}")
         return

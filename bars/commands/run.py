@@ -84,7 +84,7 @@ def _device_memory_mb() -> float | None:
 
 def _forget(checkpoint: Path) -> None:
     """Remove a checkpoint whose stage is done."""
-    from bars.stages.checkpoint import FileCheckpointer
+    from bars.training.checkpoint import FileCheckpointer
 
     FileCheckpointer(checkpoint).clear()
     with contextlib.suppress(OSError):

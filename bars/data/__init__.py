@@ -1,7 +1,7 @@
 """The data room: sources of images, their splits, and batches of them on a device.
 
 ``make_split`` writes down which image is train, valid or test; ``open_part`` opens one part, and only the part "test"
-opens test images.
+uses test images.
 """
 
 from __future__ import annotations

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from bars.data.images import SUFFIXES, read_images
+from bars.data.manifest import hash_images
 from bars.data.sources import Dataset, Source, choose_classes, dataset_label, listing
+from bars.data.walk import Listing, identity, list_images
 from bars.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,13 +24,11 @@ _LAYOUT = "path/train/<class>/<image> and path/test/<class>/<image> (or path/val
 
 
 class FolderDataset(Dataset):
-    """Image files sorted by class and name; ``files`` are paths relative to ``root``, ``sizes`` in bytes."""
+    """Image files sorted by class and name; ``files`` are paths relative to ``root``."""
 
-    def __init__(
-        self, label: str, classes: tuple[str, ...], labels: Tensor, root: Path, files: list[str], sizes: list[int]
-    ) -> None:
+    def __init__(self, label: str, classes: tuple[str, ...], labels: Tensor, root: Path, found: Listing) -> None:
         super().__init__(label, classes, labels)
-        self.root, self.files, self.sizes = root, files, sizes
+        self.root, self.files, self.skipped = root, [path for path, _ in found.images], found.skipped
 
     def paths(self, indices: Sequence[int]) -> list[Path]:
         """Files of the indices."""
@@ -38,12 +38,21 @@ class FolderDataset(Dataset):
         """Decoded, cut to the central square and resized with antialias."""
         return read_images(self.paths(indices), image_size)
 
+    def hashes(self, indices: Sequence[int]) -> list[str]:
+        """sha256 of the files; a file that is new or changed is read, and a DataError names it if it is no image."""
+        return hash_images(self.root, [self.files[i] for i in indices])
+
     def fingerprint(self, indices: Sequence[int]) -> str:
-        """Over class names, labels, relative paths and file sizes; no image is opened."""
+        """Over class names, labels, relative paths and the files' bytes."""
         digest, chosen = self._start_fingerprint(indices)
-        for i in chosen.tolist():
-            digest.update(f"{self.files[i]}\0{self.sizes[i]}\n".encode())
+        for i, sha256 in zip(chosen.tolist(), self.hashes(chosen.tolist()), strict=True):
+            digest.update(os.fsencode(self.files[i]) + f"\0{sha256}\n".encode())
         return digest.hexdigest()
+
+    def counts(self) -> dict[str, Any]:
+        """Images of each class, and what was passed over."""
+        skipped = {reason: {"count": s.count, "first": s.first} for reason, s in sorted(self.skipped.items())}
+        return {**super().counts(), "skipped": skipped}
 
 
 def open_folder(params: DataParams) -> Source:
@@ -87,7 +96,7 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
     names = tuple(_subfolders(folder))
     if names:
         return names
-    flat = sum(1 for _ in _walk(folder, folder))
+    flat = len(list_images(folder, folder, Listing()))
     raise DataError(
         "there are no class folders",
         where=str(folder),
@@ -133,31 +142,16 @@ def _difference(folder: Path, present: tuple[str, ...], chosen: tuple[str, ...],
     )
 
 
-def _walk(top: Path, root: Path) -> list[tuple[str, int]]:
-    """(path relative to root, bytes) of the image files below ``top``, sorted; hidden files are passed over."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found = []
-    prefix = len(str(root)) + 1
-    for folder, subfolders, names in os.walk(top, onerror=refuse, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                path = os.path.join(folder, name)
-                found.append((path[prefix:], os.stat(path).st_size))
-    return sorted(found)
-
-
 def _list_files(label: str, root: Path, part: str, classes: tuple[str, ...]) -> FolderDataset:
-    files: list[str] = []
-    sizes: list[int] = []
+    top, found = root / part, Listing()
     labels: list[int] = []
+    folders = [root, top, *(top / name for name in _subfolders(top))]
+    _refuse_one_folder_twice([top / name for name in classes])
+    _skip_outside(top, part, found)
     for number, name in enumerate(classes):
-        folder = root / part / name
+        folder = top / name
         try:
-            members = _walk(folder, root)
+            members = list_images(folder, root, found, elsewhere=folders)
         except OSError as error:
             raise DataError(
                 "a class folder cannot be read",
@@ -166,13 +160,37 @@ def _list_files(label: str, root: Path, part: str, classes: tuple[str, ...]) -> 
                 do="mend the file or its permissions",
             ) from error
         if not members:
+            skipped = [reason for reason, s in found.skipped.items() if s.first.startswith(f"{part}/{name}/")]
             raise DataError(
                 "a class folder holds no images",
                 where=str(folder),
+                got="; ".join(skipped) or "an empty folder",
                 allowed=f"files that end in {', '.join(SUFFIXES)}",
                 do="add images, delete the folder in both parts, or leave the class out in data.classes",
             )
-        files += [path for path, _ in members]
-        sizes += [size for _, size in members]
         labels += [number] * len(members)
-    return FolderDataset(label, classes, torch.tensor(labels, dtype=torch.int64), root, files, sizes)
+    _refuse_empty_files(root, found)
+    return FolderDataset(label, classes, torch.tensor(labels, dtype=torch.int64), root, found)
+
+
+def _refuse_one_folder_twice(folders: list[Path]) -> None:
+    first: dict[tuple[int, int], Path] = {}
+    for folder in folders:
+        other = first.setdefault(identity(folder), folder)
+        if other is not folder:
+            do = "remove the link, or leave one of the classes out in data.classes"
+            raise DataError("two classes are one folder", where=str(folder), got=f"a link to {other.resolve()}", do=do)
+
+
+def _skip_outside(top: Path, part: str, found: Listing) -> None:
+    """Count files beside the class folders."""
+    for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
+        if not entry.is_dir():
+            found.skip("hidden" if entry.name.startswith(".") else "in no class folder", f"{part}/{entry.name}")
+
+
+def _refuse_empty_files(root: Path, found: Listing) -> None:
+    empty = [str(root / path) for path, size in found.images if size == 0]
+    if empty:
+        where, got = listing(empty, 5), f"{len(empty)} of {len(found.images)} files"
+        raise DataError("image files of zero bytes", where=where, got=got, do="copy them again, or delete them")

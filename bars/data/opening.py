@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def open_part(params: DataParams, split: Split, part: PartName) -> Part:
-    """Open one part of a split. Test images are opened for part "test" and at no other time.
+    """Open one part of a split. Test images are used for part "test" and at no other time.
 
     Raises RecordError if the split or the images are others, DataError if an image cannot be read.
     """

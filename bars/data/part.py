@@ -66,7 +66,8 @@ class Part(ABC):
         Shuffled when augmented, unless ``shuffle`` says otherwise; else in the split's fixed order. All draws depend on
         (seed, epoch) and the part only. Of several processes each yields its slice of each batch of ``batch_size``, cut
         from the very batches that one process would see; a slice may be empty if a batch has fewer images than there
-        are processes. Raises DataError if drop_last leaves no batch.
+        are processes. Without drop_last the images are shared out evenly among the batches. Raises DataError if
+        drop_last leaves no batch.
         """
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"batch_size {batch_size}, rank {rank} of {world_size}")
@@ -113,10 +114,14 @@ class Normaliser:
 
 
 def _slices(size: int, batch_size: int, steps: int, rank: int, world_size: int) -> list[tuple[int, int]]:
-    """(first, last + 1) position of this process's share of every batch; shares differ by one image at most."""
-    bounds = []
-    for start in range(0, steps * batch_size, batch_size):
-        count = min(batch_size, size - start)
+    """(first, last + 1) position of this process's share of every batch; shares differ by one image at most.
+
+    So do batches that are not all full: one left-over image alone would have no statistics for batch norm.
+    """
+    total, bounds = min(size, steps * batch_size), []
+    for step in range(steps):
+        start, stop = total * step // steps, total * (step + 1) // steps
+        count = stop - start
         bounds.append((start + count * rank // world_size, start + count * (rank + 1) // world_size))
     return bounds
 

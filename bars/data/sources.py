@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -38,6 +38,11 @@ class Dataset(ABC):
     @abstractmethod
     def fingerprint(self, indices: Sequence[int]) -> str:
         """sha256 over what the indices stand for, their order left out."""
+
+    def counts(self) -> dict[str, Any]:
+        """How many images there are of each class, and which files were passed over: reason -> count and first one."""
+        each = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return {"read": len(self), "classes": dict(zip(self.classes, each, strict=True)), "skipped": {}}
 
     def _start_fingerprint(self, indices: Sequence[int]) -> tuple[hashlib._Hash, Tensor]:
         chosen = torch.tensor(sorted(indices), dtype=torch.int64)

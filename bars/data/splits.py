@@ -21,13 +21,13 @@ from bars.errors import DataError, RecordError
 if TYPE_CHECKING:
     from bars.params import DataParams
 
-FORMAT = "bars-split/1"
+FORMAT = "bars-split/2"
 # Mean and deviation of a folder come from at most so many train images: decoding all of ImageNet for six numbers
 # would take hours, and 20,000 give them to three digits.
 _STATISTICS_FILES = 20_000
 _STATISTICS_STEP = 1024
 _KEYS = {
-    "format": str, "dataset": str, "source": str, "classes": list, "image_size": int, "params": dict,
+    "format": str, "dataset": str, "source": str, "classes": list, "image_size": int, "params": dict, "images": dict,
     "train": list, "valid": list, "test": list, "channel_mean": list, "channel_std": list, "content": dict,
     "content_sha256": str, "sha256": str,
 }  # fmt: skip
@@ -83,12 +83,15 @@ class Split:
 
 
 def make_split(params: DataParams) -> dict[str, Any]:
-    """The content of split.json. Opens train images for their statistics; of a test folder it reads names and sizes."""
+    """The content of split.json. Every file of a folder that is used is hashed and must be an image.
+
+    Nothing of a test image but its hash has a part in it. Raises DataError.
+    """
     source = load_source(params)
     train, valid = _train_and_valid(source.train, params)
     test = _test(source.test, params)
-    mean, std = channel_statistics(source.train, train, params.image_size)
     content = {"train": source.train.fingerprint(train + valid), "test": source.test.fingerprint(test)}
+    mean, std = channel_statistics(source.train, train, params.image_size)
     split: dict[str, Any] = {
         "format": FORMAT,
         "dataset": dataset_label(params),
@@ -96,6 +99,11 @@ def make_split(params: DataParams) -> dict[str, Any]:
         "classes": list(source.classes),
         "image_size": params.image_size,
         "params": split_params(params),
+        "images": {
+            "train": source.train.counts(),
+            "test": source.test.counts(),
+            "copies": _copies(source, train + valid, test),
+        },
         "channel_mean": mean,
         "channel_std": std,
         "content": content,
@@ -195,6 +203,15 @@ def channel_statistics(dataset: Dataset, train: Sequence[int], image_size: int) 
             do="check that the images are not blank",
         )
     return mean, std
+
+
+def _copies(source: Source, train: list[int], test: list[int]) -> dict[str, int]:
+    """Files of a folder with the very bytes of another one: within train and valid, and in test of one in these."""
+    if not (isinstance(source.train, FolderDataset) and isinstance(source.test, FolderDataset)):
+        return {}
+    seen, tested = source.train.hashes(train), source.test.hashes(test)
+    known = set(seen)
+    return {"within_train": len(seen) - len(known), "test_in_train": sum(sha256 in known for sha256 in tested)}
 
 
 # --------------------------------------------------------------------------------------------------- which image where

@@ -223,6 +223,7 @@ def bars_template(binarize: BinarizeParams) -> Template:
         op_shortcut=True,
         cell_shortcut=True,
         reduction_shortcut="binary_conv",
+        preprocess_shortcut=False,
         norm="edge",
         binarize=binarize,
         track=True,

@@ -87,6 +87,7 @@ class Cell(nn.Module):
                 self.node_norms[str(node)] = template.normalize(c_node)
                 self.units[str(node)] = units
         self.drop_path = DropPath()
+        self.preprocess_shortcut = template.preprocess_shortcut
         self.shortcut: BinaryUnit | None = None
         self.shortcut_kind = "none" if not template.cell_shortcut else "identity"
         if template.cell_shortcut and stride == 2:
@@ -111,7 +112,7 @@ class Cell(nn.Module):
         """``source`` and ``target`` are the widths of input and output; a derived cell needs none of the arguments."""
         inner = target if self.stride == 1 or target is None else target.halved()
         normed = self.input_norm(x)
-        features = self.preprocess(normed, source, inner)
+        features = self._preprocessed(x, normed, source, inner)
         channels = self.c if target is None else target.channels
         totals = _zeros(self.nodes, x, channels, self.stride)
         active = self._active(choice or OpChoice(None), x.dtype)
@@ -131,6 +132,14 @@ class Cell(nn.Module):
         if carried is not None:
             out += carried
         return out if target is None else masked(out, target, self.nodes, self.native)
+
+    def _preprocessed(self, x: Tensor, normed: Tensor, source: Width | None, inner: Width | None) -> Tensor:
+        """The first node's features [N, inner, H, W], with the mean of the nodes of ``x`` where the template asks."""
+        features: Tensor = self.preprocess(normed, source, inner)
+        if not self.preprocess_shortcut:
+            return features
+        carried = fit_channels(torch.stack(x.chunk(self.nodes, 1)).mean(0), 1, features.shape[1])
+        return features + (carried if inner is None else apply_mask(carried, inner, 1))
 
     def _active(self, choice: OpChoice, dtype: torch.dtype) -> list[dict[str, Tensor | None]]:
         """For each edge the candidates that are computed, each with its probability."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bars.models.width import Width
+from bars.models.width import Width, apply_mask
 
 
 class ConvNorm(nn.Module):
@@ -64,13 +64,19 @@ class Stem(nn.Module):
 
 
 class Head(nn.Linear):
-    """Global average pooling and the linear classifier; [N, nodes * c, H, W] -> logits [N, classes]."""
+    """Global average pooling and the linear classifier; [N, nodes * c, H, W] -> logits [N, classes].
 
-    def __init__(self, c: int, nodes: int, num_classes: int) -> None:
+    With ``norm`` a batch norm without affine part comes first: the sums of a cell's edges grow with their number.
+    """
+
+    def __init__(self, c: int, nodes: int, num_classes: int, norm: nn.BatchNorm2d | None = None) -> None:
         super().__init__(nodes * c, num_classes)
-        self.c, self.nodes = c, nodes
+        self.c, self.nodes, self.norm = c, nodes, norm
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, width: Width | None = None) -> Tensor:
+        if self.norm is not None:
+            x = self.norm(x)
+            x = x if width is None else apply_mask(x, width, self.nodes)  # the norm has erased it
         # Over a channels-last view, so that the gradient is channels-last too, down to the stem.
         pooled = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
         active = pooled.shape[1] // self.nodes

@@ -47,7 +47,8 @@ class Network(nn.Module):
             self.cells.append(
                 Cell(edges, [(chosen[e],) for e in edges], shape.c_in, shape.c, 2 if reduces else 1, template)
             )
-        self.head = Head(widths[-1], space.nodes, num_classes)
+        norm = template.normalize(space.nodes * widths[-1]) if space.head_norm else None
+        self.head = Head(widths[-1], space.nodes, num_classes, norm)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images)

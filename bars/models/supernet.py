@@ -84,7 +84,8 @@ class Supernet(nn.Module):
             for c in full
         )
         self.reductions = nn.ModuleList(Cell(edges, candidates, c, 2 * c, 2, template) for c in full[:-1])
-        self.head = Head(full[-1], space.nodes, num_classes)
+        norm = template.normalize(space.nodes * full[-1]) if space.head_norm else None
+        self.head = Head(full[-1], space.nodes, num_classes, norm)
         self.type_index = {name: i for i, name in enumerate(self.space.all_types)}
         for s, c in enumerate(full):
             counts = [channels(space.init_channels, s, w) for w in self.space.width_choices]
@@ -110,7 +111,7 @@ class Supernet(nn.Module):
             x, width = self._relaxed_stage(x, s, cast(nn.ModuleList, cells), own[s], leaving, sample)
             if not last:
                 x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(x, width)
         return logits
 
     def _relaxed_stage(
@@ -178,7 +179,7 @@ class Supernet(nn.Module):
                 x = x * sample.depth[s, stage.depth].to(x.dtype)
             if not last:
                 x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(x, width)
         return logits
 
     def _slice(self, stage: int, chooser: int, sample: Sample, genotype: Genotype) -> Width:

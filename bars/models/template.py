@@ -16,6 +16,7 @@ class Template:
     op_shortcut: bool
     cell_shortcut: bool
     reduction_shortcut: str
+    preprocess_shortcut: bool
     norm: str
     binarize: BinarizeParams
     track: bool
@@ -31,6 +32,7 @@ class Template:
             op_shortcut=space.op_shortcut,
             cell_shortcut=space.cell_shortcut,
             reduction_shortcut=space.reduction_shortcut,
+            preprocess_shortcut=space.preprocess_shortcut,
             norm=space.norm,
             binarize=binarize,
             track=track,

@@ -23,8 +23,6 @@ _STAGES_OF: dict[str, tuple[Stage, ...]] = {
     "fixed": ("derive", "retrain", "evaluate"),
     "baseline": ("retrain", "evaluate"),
 }
-# Where data lie and how they are fetched: these change no result, so they rerun no stage but the data's own.
-_DATA_PLACE = frozenset({"path", "download", "workers"})
 
 
 class StageView:
@@ -267,12 +265,11 @@ class Experiment:
         return StageView(stage, self._values(stage))
 
     def stage_params(self, stage: str) -> dict[str, Any]:
-        """JSON-able, canonical parameters of a stage; the stage reruns when they change.
-
-        Left out are the device and where data lie (path, download, workers): they change no result by design and stand
-        in provenance.json.
-        """
-        return {name: _plain(value) for name, value in sorted(self._values(stage).items())}
+        """JSON-able, canonical parameters of a stage; it reruns when they change. Those marked NoRerun are left out."""
+        return {
+            name: value.deciding(stage) if isinstance(value, models.Block) else value
+            for name, value in sorted(self._values(stage).items())
+        }
 
     def _values(self, stage: str) -> dict[str, Any]:
         self._check_stage(stage)
@@ -304,14 +301,3 @@ class Experiment:
                 allowed=one_of(str(s) for s in self.seeds),
                 do=f"add it to scales.{self.scale}.seeds",
             )
-
-
-def _plain(value: Any) -> Any:
-    """Canonical JSON-able form of a block, without what may not trigger a rerun."""
-    if isinstance(value, models.RuntimeParams):
-        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k != "device"}
-    if isinstance(value, models.DataParams):
-        return {k: v for k, v in sorted(value.model_dump(mode="json").items()) if k not in _DATA_PLACE}
-    if isinstance(value, models.Block):
-        return dict(sorted(value.model_dump(mode="json").items()))
-    return value

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bars import cost
 from bars import params as models
-from bars.errors import BudgetError, GenotypeError, GridError, ParamsError
+from bars.errors import BudgetError, GenotypeError, GridError, OtherSpaceError, ParamsError
 from bars.pipeline.experiment import DATA_MODULES, Experiment, Kind, StageView
 from bars.pipeline.load import Params, Tree, merge_blocks
 from bars.pipeline.problems import explain, hint, join, one_of, problems_error
@@ -102,8 +102,8 @@ class Grid:
         return self.datasets[name]
 
     def dataset_params(self, name: str) -> dict[str, Any]:
-        """JSON-able parameters of the data stage of a data set (here with its path)."""
-        return {"data": dict(sorted(self.dataset(name).model_dump(mode="json").items()))}
+        """JSON-able, canonical parameters of the data stage of a data set; it reruns when they change."""
+        return {"data": self.dataset(name).deciding("data")}
 
     def _raise_problems(self) -> None:
         if self._problems:
@@ -191,11 +191,13 @@ class Grid:
         reason = self._reason(name, slot, {**sources, **({} if reference is None else {reference.name: reference})})
         seeds = tuple(inherited.get("seeds", self.seeds))
         blocks: dict[str, models.Block] = {}
+        genotype = None
         if reason is None:
             try:
                 blocks = self._blocks(name, kind, slot, tree, layers, inherited, reference)
-            except BudgetError as error:  # it alone cannot be; the others can
-                reason = f"{error.what}: {error.got}, allowed {error.allowed}"
+                genotype = self._literal_genotype(name, inherited.get("genotype"), blocks)
+            except (BudgetError, OtherSpaceError) as error:  # it alone cannot be; the others can
+                reason, blocks = f"{error.what}: {error.got}, allowed {error.allowed}", {}
         dataset, search_dataset = ("", "") if reason else self._name_datasets(name, slot, blocks)
         experiment = Experiment(
             name=name,
@@ -214,7 +216,7 @@ class Grid:
             genotype_from=inherited.get("genotype_from"),
             rank_with=inherited.get("rank_with"),
             width_multiplier=float(inherited.get("width_multiplier", 1.0)),
-            genotype=self._literal_genotype(name, inherited.get("genotype"), blocks),
+            genotype=genotype,
             own_recipe=any(layer.where.endswith(".own_recipe") for layer in own),
             _sources=sources,
         )
@@ -376,7 +378,7 @@ class Grid:
             return _genotype(value, SearchSpace.from_params(space)).to_json()
         except GenotypeError as error:
             where = join(where, error.where or "")
-            raise GenotypeError(error.what, where=where, got=error.got, allowed=error.allowed, do=error.do) from None
+            raise type(error)(error.what, where=where, got=error.got, allowed=error.allowed, do=error.do) from None
 
     # ---------------------------------------------------------------------------------------- data sets
     def _slot_data(self, slot: str) -> dict[str, models.Block]:
@@ -484,9 +486,11 @@ def num_classes(data: models.DataParams) -> int | None:
         return len(data.classes)
     if data.source != "imagefolder":
         return 10
-    root = Path(data.path or "")
+    root = Path(data.path or "").expanduser()
     folder = root / "train" if (root / "train").is_dir() else root
-    return sum(p.is_dir() for p in folder.iterdir()) if data.path and folder.is_dir() else None
+    if not data.path or not folder.is_dir():
+        return None
+    return sum(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
 def _reference_biops(reference: Experiment) -> int:

@@ -12,6 +12,7 @@ import yaml
 
 from bars import params as models
 from bars.errors import ParamsError
+from bars.pipeline.home import included
 from bars.pipeline.problems import check, hint, join, one_of, problems_error
 from bars.pipeline.schema import GROUPS, SLOTS, file_model
 
@@ -45,7 +46,7 @@ class Params:
     @property
     def recipe(self) -> str:
         """``common`` or ``own`` (each baseline's original recipe)."""
-        return str(self.tree.get("recipe", "common"))
+        return str(self.tree["recipe"])
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -58,12 +59,12 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         problems = _check_references(tree)
     if problems:
         raise problems_error(f"{path} is not valid", problems)
-    return Params(path, files, tree, models.ReportParams.model_validate(tree.get("report", {})))
+    return Params(path, files, tree, models.ReportParams.model_validate(tree["report"]))
 
 
 # ----------------------------------------------------------------------------------------------------- YAML
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice and reads 1e-3 as a number, as YAML 1.2 does."""
+    """SafeLoader that refuses a key written twice and, as YAML 1.2 and DVC do, reads 1e-3 as a number, off as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -80,6 +81,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -101,8 +108,19 @@ def _read_with_includes(path: Path, above: tuple[Path, ...]) -> tuple[Tree, tupl
         raise ParamsError(
             "include is not a path", where=f"include in {path}", got=repr(include), allowed="one file name"
         )
-    below, files = _read_with_includes(path.parent / include, (*above, path))
+    below, files = _read_with_includes(_find(include, path), (*above, path))
     return merge_files(below, tree), (path, *files)
+
+
+def _find(include: str, including: Path) -> Path:
+    """The included file: beside the including one, in the nearest folder above it, or in the working directory.
+
+    So a study finds params.yaml wherever in the project it is copied to.
+    """
+    beside = included(include, including)
+    others = [*including.absolute().parent.parents, Path.cwd()]
+    tried = (path for path in (beside, *(folder / include for folder in others)) if path.is_file())
+    return next((path for path in tried if not path.samefile(including)), beside)
 
 
 def _read_yaml(path: Path, included_by: Path | None) -> Tree:

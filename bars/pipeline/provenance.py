@@ -140,30 +140,38 @@ def peak_memory_mb() -> float:
 
 
 # ----------------------------------------------------------------------------------------------------- the chain
-def verify_chain(metrics: str | Path, results: str | Path | None = None) -> list[str]:
+def verify_chain(metrics: str | Path, results: str | Path | None = None, *, tensors: bool = True) -> list[str]:
     """Walk from a metrics.json to its data split; return the files that were checked, relative to the results folder.
 
     Every file must have the hash that its own stage recorded, and the one that the stage which read it recorded. Raises
-    RecordError naming the first file that does not chain.
+    RecordError naming the first file that does not chain. Without ``tensors``, an absent *.pt counts as recorded.
     """
     metrics = Path(metrics)
     root = Path(results) if results is not None else metrics.parents[5]
-    checked: dict[str, str] = {}
+    checked = _Checked(tensors)
     provenance = _verify_stage(root, metrics.parent.relative_to(root).as_posix(), checked)
     _verify_metrics(root, metrics, provenance)
     return list(checked)
 
 
-def verify_inputs(results: Path, inputs: Iterable[str]) -> list[str]:
+def verify_inputs(results: Path, inputs: Iterable[str], *, tensors: bool = True) -> list[str]:
     """The same walk, from the input files of a stage that is about to run."""
-    checked: dict[str, str] = {}
+    checked = _Checked(tensors)
     for name in inputs:
         if name not in checked and name not in _verify_stage(results, name.rsplit("/", 1)[0], checked).outputs:
             raise RecordError("a file was not written by its stage", where=str(results / name), do=_RERUN)
     return list(checked)
 
 
-def _verify_stage(root: Path, directory: str, checked: dict[str, str]) -> Provenance:
+class _Checked(dict[str, str]):
+    """Hash of each file that was checked; ``tensors``: whether the weights have to be there."""
+
+    def __init__(self, tensors: bool) -> None:
+        super().__init__()
+        self.tensors = tensors
+
+
+def _verify_stage(root: Path, directory: str, checked: _Checked) -> Provenance:
     """A stage folder's outputs, then the stages before it."""
     record = read_record(root / directory / paths.PROVENANCE, Provenance)
     for name, recorded in record.outputs.items():
@@ -176,8 +184,10 @@ def _verify_stage(root: Path, directory: str, checked: dict[str, str]) -> Proven
     return record
 
 
-def _verify_file(root: Path, name: str, recorded: str, by: str, checked: dict[str, str]) -> None:
+def _verify_file(root: Path, name: str, recorded: str, by: str, checked: _Checked) -> None:
     found = checked.get(name)
+    if found is None and not checked.tensors and name.endswith(".pt") and not (root / name).exists():
+        found = recorded
     if found is None:
         if not (root / name).is_file():
             raise RecordError("a file of the chain is missing", where=str(root / name), do=_RERUN)

@@ -156,12 +156,15 @@ def file_model() -> type[BaseModel]:
         "The parameter file: layered, partial blocks, merged for each experiment.",
         {
             "scale": (Name, Field(description="the scale that is run")),
-            "recipe": _optional(Literal["common", "own"], "one recipe for all networks, or each baseline's own"),
+            "recipe": (
+                Literal["common", "own"],
+                Field(description="one recipe for all networks, or each baseline's own"),
+            ),
             "runtime": _optional(partial(models.RuntimeParams), "how a stage computes"),
             "defaults": _optional(defaults, "the first layer of every block"),
             "scales": (_dict_of(Name, scale), Field(description="scales by name")),
             "experiments": (groups, Field(description="the grid")),
-            "report": _optional(models.ReportParams, "what tables and figures read"),
+            "report": (models.ReportParams, Field(description="what tables and figures read")),
             "include": _optional(str, "another params file, over which this one is laid"),
         },
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
-from bars.errors import GenotypeError, SpaceError
+from bars.errors import GenotypeError, OtherSpaceError, SpaceError
 from bars.space.search_space import REDUCTION, Edge, SearchSpace
 
 FORMAT = "bars-genotype/1"
@@ -98,7 +98,7 @@ class Genotype:
             _refuse("format", value.get("format") if isinstance(value, dict) else type(value).__name__, FORMAT)
         own = _space_of(value.get("space"))
         if space is not None and own.signature() != space.signature():
-            raise GenotypeError(
+            raise OtherSpaceError(
                 "the genotype belongs to another search space",
                 got=json.dumps(own.signature()),
                 allowed=json.dumps(space.signature()),

@@ -22,8 +22,9 @@ from bars.pipeline import records as rec
 from bars.space import Genotype, SearchSpace, StageGenotype
 from bars.stages.files import SUPERNET, announce, open_for, read_state, split_of
 from bars.stages.job import Job, Write
-from bars.stages.runtime import Runtime, generator, seed_of
 from bars.strategy.distribution import Distribution
+from bars.training.runtime import Runtime
+from bars.training.seeds import generator, seed_of
 
 RANKING = "bars.stages.ranking"  # named apart: only ranked architectures have it in their code
 

@@ -26,7 +26,7 @@ from bars.stages.files import (
 )
 from bars.stages.job import Job, Write
 from bars.stages.networks import build, count
-from bars.stages.runtime import Runtime
+from bars.training.runtime import Runtime
 
 
 def run(job: Job) -> Write:

@@ -13,9 +13,9 @@ from bars.errors import CheckpointError
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.space import Genotype, SearchSpace
-from bars.stages.checkpoint import load_tensors
 from bars.stages.job import Job
-from bars.stages.runtime import Runtime
+from bars.training.checkpoint import load_tensors
+from bars.training.runtime import Runtime
 
 SUPERNET, CHECKPOINT = "bars-supernet/1", "bars-checkpoint/1"
 _AGAIN = "remove the folder and run its stage again"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bars.stages.runtime import Progress
+from bars.training.progress import Progress
 
 if TYPE_CHECKING:  # what a stage is handed, not what it computes with: the grid and the terminal are not its code
     from bars.pipeline.experiments import Experiment, StageView

@@ -20,8 +20,9 @@ from bars.stages.derive import (
     draw_within,
     uniform_genotype,
 )
-from bars.stages.runtime import Runtime, seed_of
 from bars.strategy.proxies import gradient_norm, naswot
+from bars.training.runtime import Runtime
+from bars.training.seeds import seed_of
 
 PROXY_IMAGES = 64
 

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from bars.binarize.flips import SignFlips
-from bars.binarize.layers import AfterStep, auxiliary_loss, set_progress
+from bars.binarize.layers import set_progress
 from bars.data import Part
-from bars.errors import ParamsError
 from bars.models.cell import DropPath
-from bars.models.unit import fuse
 from bars.params import RetrainParams, RuntimeParams
 from bars.pipeline import records as rec
-from bars.stages.checkpoint import Checkpointer, FileCheckpointer, restoring, save_tensors
-from bars.stages.divergence import diverged, finite
 from bars.stages.files import CHECKPOINT, announce, genotype_of, open_for, split_of
 from bars.stages.job import Job, Write
 from bars.stages.networks import build
-from bars.stages.optimizers import SGD, Adam, Optimizer
-from bars.stages.parallel import SINGLE, Parallel
-from bars.stages.runtime import GraphedStep, Progress, Runtime, Silent, seed_of
 from bars.strategy.schedules import cosine
+from bars.training.batches import Batches
+from bars.training.checkpoint import Checkpointer, FileCheckpointer, save_tensors
+from bars.training.divergence import diverged
+from bars.training.loop import Row, run_epochs
+from bars.training.optimizers import make_optimizer
+from bars.training.parallel import SINGLE, Parallel
+from bars.training.progress import Progress
+from bars.training.runtime import Runtime
+from bars.training.seeds import seed_of
+from bars.training.steps import TrainStep
+from bars.training.trained import Trained
 
 
 def run(job: Job) -> Write:
@@ -88,7 +92,7 @@ def retrain(
 
 
 class Trainer:
-    """State of a running training; everything random is seeded per epoch, so that it continues bit by bit."""
+    """A running training; everything random is seeded per epoch, so that it continues bit by bit."""
 
     def __init__(
         self,
@@ -99,106 +103,71 @@ class Trainer:
         seed: int,
         parallel: Parallel = SINGLE,
     ) -> None:
-        if part.size < params.batch_size:
-            raise ParamsError(
-                "a batch is larger than the training set",
-                where="retrain.batch_size",
-                got=f"{params.batch_size}, with {part.size} images",
-                allowed=f"at most {part.size}",
-            )
-        parallel.require_divisible(params.batch_size, "retrain.batch_size")
-        self.params, self.part, self.seed, self.parallel = params, part, seed, parallel
-        self.runtime = Runtime.resolve(runtime)
-        self.model = model.to(self.runtime.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        parallel.synchronise(self.model)
+        resolved = Runtime.resolve(runtime)
+        self.batches = Batches(part, params.batch_size, resolved.device, parallel, "retrain.batch_size")
+        self.params, self.seed, self.parallel = params, seed, parallel
         for module in model.modules():
             if isinstance(module, DropPath):
                 module.rate = params.drop_path
-        if self.runtime.compile:
-            fuse(self.model)
-        self.progress: Progress = Silent()
         # A derived cell may hold units that nothing reads: all edges of their node chose "none".
-        self._forward = parallel.wrap(self.model, unused=True)
-        self._weights = list(self.model.parameters())
-        self._after_step = AfterStep(self.model)
-        self._flips = SignFlips(self.model)
-        self.optimizer = _optimizer(self._weights, params)
+        self.trained = trained(model, params, resolved, parallel, unused=True)
         # A schedule inside the model (IR-Net's estimator, drop path) would be frozen into a captured graph.
         scheduled = params.drop_path > 0 or any(
             hasattr(m, "set_progress") and not isinstance(m, DropPath) for m in model.modules()
         )
-        capture = self.runtime.capture and not scheduled and parallel.world_size == 1
-        self._gradient = GraphedStep(self._gradient_eager, capture, self.model.buffers())
+        self._step = TrainStep(self.trained, params.label_smoothing, capture=not scheduled)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self.trained.model
 
     def run(self, checkpoint: Checkpointer, progress: Progress) -> RetrainResult:
         """All epochs, or those that are left."""
-        self.progress = progress
-        rows: list[dict[str, float]] = []
-        saved = checkpoint.load()
-        if saved is not None:
-            with restoring(checkpoint):
-                rows = list(saved["rows"])
-                self.model.load_state_dict(saved["model"])
-                self.optimizer.load_state_dict(saved["optimizer"])
-                self._flips.restart()
-        for epoch in range(len(rows), self.params.epochs):
-            row = self.epoch(epoch)
-            if not finite(row, self.model):
-                remedy = "lower retrain.lr or retrain.grad_clip"
-                raise diverged("training", row, self.params.epochs, remedy, checkpoint)
-            rows.append(row)
-            checkpoint.save({"rows": rows, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()})
-            progress.epoch("retrain", epoch + 1, self.params.epochs, row)
-        return RetrainResult(rows, {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()})
+        outcome = run_epochs(self, "retrain", self.params.epochs, checkpoint, progress)
+        if outcome.diverged is not None:
+            remedy = "lower retrain.lr or retrain.grad_clip"
+            raise diverged("training", outcome.diverged, self.params.epochs, remedy, checkpoint)
+        return RetrainResult(outcome.rows, self.trained.weights_on_cpu())
 
-    def epoch(self, epoch: int) -> dict[str, float]:
+    def epoch(self, epoch: int, progress: Progress) -> Row:
         """One pass over the training images."""
         params = self.params
         torch.manual_seed(seed_of(self.seed, "epoch", epoch) + self.parallel.rank)
         set_progress(self.model, epoch / params.epochs)
-        steps = self.part.size // params.batch_size
-        total = steps * params.epochs
-        sums = torch.zeros(3, device=self.runtime.device)
+        steps = self.batches.per_epoch
+        last = max(1, steps * params.epochs - 1)
+        sums = torch.zeros(3, device=self.batches.device)
         lr = params.lr
-        batches = self.part.batches(
-            params.batch_size,
-            device=self.runtime.device,
-            augment=True,
-            seed=seed_of(self.seed, "retrain"),
-            epoch=epoch,
-            drop_last=True,
-            rank=self.parallel.rank,
-            world_size=self.parallel.world_size,
-        )
-        for step, (images, labels) in enumerate(batches):
-            lr = learning_rate(params, (epoch * steps + step) / max(1, total - 1))
-            self.optimizer.lr = lr
-            (batch_sums,) = self._gradient(images, labels)
-            sums += batch_sums
-            if params.grad_clip is not None:
-                nn.utils.clip_grad_norm_(self._weights, params.grad_clip, foreach=True)
-            self.optimizer.step()
-            self._after_step()
-            self.progress.step(step + 1, steps, params.batch_size)
+        for step, (images, labels) in enumerate(self.batches.epoch(epoch, seed_of(self.seed, "retrain"))):
+            lr = learning_rate(params, (epoch * steps + step) / last)
+            self.trained.optimizer.lr = lr
+            sums += self._step(images, labels)
+            progress.step(step + 1, steps, params.batch_size)
         loss, correct, n = self.parallel.sum(sums).tolist()
-        flips, flip_rate = self._flips.measure()
+        flips, flip_rate = self.trained.flips.measure()
         measured = {"train_loss": loss / n, "train_top1": correct / n, "flips": flips, "flip_rate": flip_rate}
         return {"epoch": epoch + 1, "lr": lr, **measured}
 
-    def _gradient_eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor]:
-        self.optimizer.zero_grad()
-        with self.runtime.autocast():
-            logits = self._forward(images)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.params.label_smoothing)
-        extra = auxiliary_loss(self.model)
-        (loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            n = torch.full((), labels.shape[0], device=labels.device)
-            return (torch.stack([loss.detach() * n, (logits.argmax(1) == labels).sum().float(), n.float()]),)
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep."""
+        return self.trained.state()
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Put back what ``state`` gave."""
+        self.trained.restore(saved)
 
 
-def _optimizer(weights: list[nn.Parameter], params: RetrainParams) -> Optimizer:
-    if params.optimizer == "adam":
-        return Adam(weights, params.lr, weight_decay=params.weight_decay)
-    return SGD(weights, params.lr, momentum=params.momentum, weight_decay=params.weight_decay, nesterov=params.nesterov)
+def trained(
+    model: nn.Module, params: RetrainParams, runtime: Runtime, parallel: Parallel = SINGLE, *, unused: bool = False
+) -> Trained:
+    """The network in training, its weights updated as params.yaml says."""
+    optimizer = functools.partial(
+        make_optimizer,
+        params.optimizer,
+        lr=params.lr,
+        momentum=params.momentum,
+        weight_decay=params.weight_decay,
+        nesterov=params.nesterov,
+    )
+    return Trained(model, runtime, optimizer, params.grad_clip, parallel=parallel, unused=unused)

@@ -15,9 +15,10 @@ from bars.models.template import Template
 from bars.models.unit import BinaryUnit
 from bars.params import BinarizeParams, ModelParams
 from bars.strategy.distribution import Distribution
+from benchmarks.inputs import middle_genotype
 from benchmarks.reference import ReferenceCell, ReferenceUnit, reference_of
-from benchmarks.steps import middle_genotype
 from tests.architectures import random_space, space_params
+from tests.blocks import block
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def test_supernet_has_the_reference_output(seed: int) -> None:
     torch.manual_seed(seed)
     space = random_space(rng)
     size = 32 if space.stem == "imagenet" else 8
-    binarize = BinarizeParams(weight_scale=rng.choice(["tensor", "channel", "none"]))
+    binarize = block(BinarizeParams, weight_scale=rng.choice(["tensor", "channel", "none"]))
     supernet = Supernet(space, binarize, size, 7, rng.choice(["activation", "feature"]))
     perturbed(supernet)
     sample = Distribution(supernet.space, 0.5).sample("gumbel", 1.0, torch.Generator().manual_seed(seed))
@@ -75,7 +76,7 @@ def test_gradients_are_those_of_the_reference(
     monkeypatch.setattr("bars.models.unit.TOGETHER_BELOW", 1e9 if together else 0)
     torch.manual_seed(0)
     space = space_params(stages=1, cells_per_stage=2, init_channels=5, nodes=3, widths=(0.6, 1.0), norm=norm)
-    supernet = Supernet(space, BinarizeParams(weight_scale=weight_scale), 8, 10)
+    supernet = Supernet(space, block(BinarizeParams, weight_scale=weight_scale), 8, 10)
     perturbed(supernet)
     plain = reference_of(supernet)
     drawn = Distribution(supernet.space, 0.5).sample("gumbel", 1.0, torch.Generator().manual_seed(1))
@@ -98,7 +99,7 @@ def test_gradients_are_those_of_the_reference(
 @pytest.mark.parametrize("scaled", [True, False])
 def test_gradients_of_strided_units(edges: int, scaled: bool) -> None:
     torch.manual_seed(0)
-    template = Template.of(space_params(), BinarizeParams(), track=False)
+    template = Template.of(space_params(), block(BinarizeParams), track=False)
     unit = BinaryUnit(3, 6, 3, template, stride=2, shortcut=True, edges=edges)
     perturbed(unit)
     plain = [ReferenceUnit(unit, row, "composed", track=False) for row in range(edges)]
@@ -126,7 +127,7 @@ def test_gradients_of_strided_units(edges: int, scaled: bool) -> None:
 def test_a_derived_network_has_the_reference_output() -> None:
     torch.manual_seed(0)
     space = space_params()
-    network = Network(space, BinarizeParams(), middle_genotype(space), 8, 10).train()
+    network = Network(space, block(BinarizeParams), middle_genotype(space), 8, 10).train()
     perturbed(network)
     images = torch.randn(6, 3, 8, 8)
     plain = reference_of(network)
@@ -137,6 +138,6 @@ def test_a_derived_network_has_the_reference_output() -> None:
 
 def test_a_baseline_has_the_reference_output() -> None:
     torch.manual_seed(0)
-    network = build(ModelParams(family="resnet18-xnor", width=0.125), 10, 8, "cifar10", BinarizeParams()).train()
+    network = build(ModelParams(family="resnet18-xnor", width=0.125), 10, 8, "cifar10", block(BinarizeParams)).train()
     images = torch.randn(6, 3, 8, 8)
     torch.testing.assert_close(network(images), reference_of(network)(images))

@@ -19,7 +19,7 @@ from bars.commands.progress import HEARTBEAT, EpochProgress
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
-from bars.stages.divergence import finite
+from bars.training.divergence import finite
 from tests.grids import TREE, edited
 
 pytestmark = pytest.mark.xdist_group("long-runs")

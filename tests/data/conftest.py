@@ -16,9 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bars.data import manifest
 from bars.params import DataParams
+from tests.blocks import block
 
 Counts = dict[str, dict[str, int]]
+
+
+@pytest.fixture(autouse=True)
+def _own_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "MANIFESTS", tmp_path / "manifests")
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def folder_params() -> Callable[..., DataParams]:
     def make(root: Path, **values: Any) -> DataParams:
-        return DataParams(**{"source": "imagefolder", "path": str(root), "image_size": 12, **values})
+        return block(DataParams, **{"source": "imagefolder", "path": str(root), "image_size": 12, **values})
 
     return make
 

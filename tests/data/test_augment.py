@@ -11,6 +11,7 @@ from torch.nn import functional
 from bars.data.augment import Augmentation, Draws, boxes, crop, draw_epoch, resized_crop
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 
 def stored(n: int, size: int, padding: int) -> tuple[Tensor, Tensor]:
@@ -120,7 +121,7 @@ def test_draws_depend_on_seed_epoch_and_part_and_on_nothing_else() -> None:
 
 def test_padding_and_resized_crop_together_are_refused() -> None:
     with pytest.raises(DataError, match="two ways to crop"):
-        Augmentation.from_params(DataParams(source="digits", image_size=8, crop_padding=1, resized_crop=0.5))
+        Augmentation.from_params(block(DataParams, source="digits", image_size=8, crop_padding=1, resized_crop=0.5))
 
 
 @pytest.mark.gpu

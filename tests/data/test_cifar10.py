@@ -13,10 +13,11 @@ from torchvision.datasets import utils
 from bars.data import Split, load_source, make_split, open_part
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 
 def params(path: Path, **values: Any) -> DataParams:
-    return DataParams(**{"source": "cifar10", "path": str(path), "image_size": 32, **values})
+    return block(DataParams, **{"source": "cifar10", "path": str(path), "image_size": 32, **values})
 
 
 def test_images_and_labels_in_the_order_of_the_files(cifar: Any) -> None:
@@ -114,7 +115,7 @@ def test_a_damaged_batch_is_named(cifar: Any, tmp_path: Path) -> None:
 
 def test_no_path(cifar: Any) -> None:
     with pytest.raises(DataError, match=r"data\.path"):
-        load_source(DataParams(source="cifar10", image_size=32))
+        load_source(block(DataParams, source="cifar10", image_size=32))
 
 
 def test_the_test_file_is_opened_for_the_test_part_only(cifar: Any, tmp_path: Path) -> None:

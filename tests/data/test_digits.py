@@ -8,10 +8,11 @@ from sklearn.datasets import load_digits
 from bars.data import load_source
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 
 def test_pixels_are_those_of_the_bundle() -> None:
-    source = load_source(DataParams(source="digits", image_size=8))
+    source = load_source(block(DataParams, source="digits", image_size=8))
     bundle = load_digits()
     grey = np.floor(bundle.images * 255 / 16 + 0.5).astype(int)
     assert len(source.train) + len(source.test) == len(bundle.target)
@@ -28,7 +29,7 @@ def test_pixels_are_those_of_the_bundle() -> None:
 
 
 def test_every_class_gives_its_share_to_test() -> None:
-    source = load_source(DataParams(source="digits", image_size=8, test_fraction=0.25))
+    source = load_source(block(DataParams, source="digits", image_size=8, test_fraction=0.25))
     for label in range(10):
         train, test = (int((part.labels == label).sum()) for part in (source.train, source.test))
         assert test == int((train + test) * 0.25 + 0.5)
@@ -36,8 +37,8 @@ def test_every_class_gives_its_share_to_test() -> None:
 
 def test_fewer_classes_are_held_out_alike() -> None:
     """Else an image of the search's train part could be one of the final test."""
-    everything = load_source(DataParams(source="digits", image_size=8))
-    some = load_source(DataParams(source="digits", image_size=8, classes=5))
+    everything = load_source(block(DataParams, source="digits", image_size=8))
+    some = load_source(block(DataParams, source="digits", image_size=8, classes=5))
     assert some.classes == ("0", "1", "2", "3", "4")
     for part, whole in ((some.train, everything.train), (some.test, everything.test)):
         kept = (whole.labels < 5).nonzero().squeeze(1).tolist()
@@ -46,7 +47,7 @@ def test_fewer_classes_are_held_out_alike() -> None:
 
 
 def test_named_classes_keep_the_order_of_the_source() -> None:
-    source = load_source(DataParams(source="digits", image_size=8, classes=("7", "1")))
+    source = load_source(block(DataParams, source="digits", image_size=8, classes=("7", "1")))
     assert source.classes == ("1", "7")
     assert set(source.train.labels.tolist()) == {0, 1}
 
@@ -65,4 +66,4 @@ def test_named_classes_keep_the_order_of_the_source() -> None:
 )
 def test_wrong_values_are_named(values: dict[str, object], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        load_source(DataParams(**{"source": "digits", "image_size": 8, **values}))
+        load_source(block(DataParams, **{"source": "digits", "image_size": 8, **values}))

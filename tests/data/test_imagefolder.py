@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from bars.data import load_source
 from bars.data.imagefolder import FolderDataset
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]
@@ -70,17 +72,43 @@ def test_the_folder_that_fits_train_is_the_test_part(make_folder: Make, folder_p
     assert isinstance(test, FolderDataset) and test.files[0] == "test/cat/000.png"
 
 
-def test_the_fingerprint_sees_names_sizes_and_labels(make_folder: Make, folder_params: Params) -> None:
+def test_the_fingerprint_sees_names_bytes_and_labels(make_folder: Make, folder_params: Params) -> None:
     root = make_folder({"train": PETS, "val": PETS})
     before = load_source(folder_params(root)).train
     assert before.fingerprint([0, 1]) == before.fingerprint([1, 0]) != before.fingerprint([0, 2])
+    cats, dogs = before.fingerprint([0, 1]), before.fingerprint([4, 5])
     (root / "train" / "cat" / "000.png").rename(root / "train" / "cat" / "0000.png")
     renamed = load_source(folder_params(root)).train
-    assert renamed.fingerprint([0, 1]) != before.fingerprint([0, 1])
-    assert renamed.fingerprint([4, 5]) == before.fingerprint([4, 5])
+    assert renamed.fingerprint([0, 1]) != cats
+    assert renamed.fingerprint([4, 5]) == dogs
     with open(root / "train" / "dog" / "000.png", "ab") as file:
         file.write(b"\0")
-    assert load_source(folder_params(root)).train.fingerprint([4, 5]) != before.fingerprint([4, 5])
+    assert load_source(folder_params(root)).train.fingerprint([4, 5]) != dogs
+
+
+# --------------------------------------------------------------------------------------------------- links
+def test_a_link_to_its_own_folder_gives_no_image_twice(make_folder: Make, folder_params: Params) -> None:
+    root = make_folder({"train": PETS, "val": PETS})
+    (root / "train" / "cat" / "again").symlink_to(".")
+    (root / "train" / "dog" / "up").symlink_to("..")
+    (root / "train" / "dog" / "cats").symlink_to(root / "train" / "cat")
+    train = load_source(folder_params(root)).train
+    assert isinstance(train, FolderDataset)
+    assert len(train) == 9 and train.counts()["classes"] == PETS
+    assert train.skipped["a link to a folder that is read elsewhere"].count == 3
+
+
+def test_two_classes_that_are_one_folder_are_refused(make_folder: Make, folder_params: Params) -> None:
+    root = make_folder({"train": PETS, "val": PETS})
+    (root / "train" / "tom").symlink_to("cat")
+    refused(folder_params(root), "two classes are one folder", "tom")
+
+
+def test_a_pipe_in_place_of_an_image_is_passed_over(make_folder: Make, folder_params: Params) -> None:
+    root = make_folder({"train": PETS, "val": PETS})
+    os.mkfifo(root / "train" / "cat" / "pipe.png")
+    train = load_source(folder_params(root)).train
+    assert train.counts()["skipped"]["no regular file"] == {"count": 1, "first": "train/cat/pipe.png"}
 
 
 # --------------------------------------------------------------------------------------------------- bad input
@@ -94,7 +122,7 @@ def refused(params: DataParams, *said: str, test: bool = False) -> None:
 
 
 def test_no_path() -> None:
-    refused(DataParams(source="imagefolder", image_size=8), "data.path")
+    refused(block(DataParams, source="imagefolder", image_size=8), "data.path")
 
 
 def test_missing_folder(tmp_path: Path, folder_params: Params) -> None:

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps, features
 from torch.nn import functional
 
-from bars.data.images import decode, fit, read_images, resize
+from bars.data.images import SUFFIXES, decode, fit, read_images, resize
 from bars.errors import DataError
 
 
@@ -100,3 +101,103 @@ def test_resize_of_arrays(source: int, size: int) -> None:
 def test_resize_by_halves_is_close_to_the_mean_of_blocks() -> None:
     flat = torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)
     assert torch.equal(resize(flat, 4), torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
+
+
+# --------------------------------------------------------------------------------------------------- as people see them
+RAMP = np.tile(np.linspace(0, 255, 32).round().astype(np.uint8), (32, 1))
+GREY16 = RAMP.astype(np.uint16) * 257
+
+
+def saved(tmp_path: Path, image: Image.Image, name: str, **options: Any) -> Any:
+    image.save(tmp_path / name, **options)
+    return np.asarray(decode(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.jp2"])
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, name: str) -> None:
+    assert np.array_equal(saved(tmp_path, Image.fromarray(GREY16), name)[..., 0], RAMP)
+
+
+def test_sixteen_bits_of_a_pgm(tmp_path: Path) -> None:
+    (tmp_path / "grey.pgm").write_bytes(b"P5\n32 32\n65535\n" + GREY16.astype(">u2").tobytes())
+    assert np.array_equal(np.asarray(decode(tmp_path / "grey.pgm"))[..., 2], RAMP)
+
+
+def test_floats_from_0_to_1_are_scaled(tmp_path: Path) -> None:
+    assert np.array_equal(saved(tmp_path, Image.fromarray((RAMP / 255).astype(np.float32)), "f.tif")[..., 1], RAMP)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (RAMP * 1.0).astype(np.float32),
+        np.full((4, 4), np.nan, np.float32),
+        np.full((4, 4), -0.5, np.float32),
+        RAMP.astype(np.int32) * 100_000,
+    ],
+)
+def test_values_of_an_unknown_range_are_refused_by_name(tmp_path: Path, values: Any) -> None:
+    with pytest.raises(DataError, match=r"odd\.tif") as caught:
+        saved(tmp_path, Image.fromarray(values), "odd.tif")
+    assert "0 (black) to" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["clear.png", "clear.webp", "clear.tif"])
+def test_hidden_colours_stay_hidden(tmp_path: Path, name: str) -> None:
+    red = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    red.paste((255, 0, 0, 255), (4, 0, 8, 8))
+    red.paste((0, 0, 0, 128), (0, 0, 4, 4))
+    pixels = saved(tmp_path, red, name, **({"lossless": True} if "webp" in name else {}))
+    assert pixels[7, 0].tolist() == [255, 255, 255] and pixels[0, 7].tolist() == [255, 0, 0]
+    assert pixels[0, 0].tolist() == [127, 127, 127]
+
+
+@pytest.mark.parametrize("name", ["p.gif", "p.png"])
+def test_the_transparent_colour_of_a_palette_is_background(tmp_path: Path, name: str) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.putpixel((1, 0), 1)
+    assert saved(tmp_path, image, name, transparency=0).tolist() == [[[255, 255, 255], [0, 0, 200]]]
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("L", 7), ("RGB", (7, 7, 7)), ("I;16", 1799)])
+def test_a_colour_that_stands_for_nothing_is_background(tmp_path: Path, mode: str, clear: Any) -> None:
+    grey = np.array([[7, 100]], np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    assert saved(tmp_path, image, "key.png", transparency=clear).tolist() == [[[255] * 3, [100] * 3]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_stand_upright(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image = noise(8, 6)
+    pixels = saved(tmp_path, image, "turned.png", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(tmp_path / "turned.png"))
+    assert np.array_equal(pixels, np.asarray(expected)) and expected.size == ((8, 6) if orientation < 5 else (6, 8))
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0", b"Exif\0\0garbage", b"no exif"])
+def test_spoiled_exif_does_not_spoil_the_image(tmp_path: Path, exif: bytes) -> None:
+    assert saved(tmp_path, noise(8, 6), "a.png", exif=exif).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+def test_other_colour_spaces_of_jpeg(tmp_path: Path, mode: str) -> None:
+    image = Image.new("RGB", (8, 8), (200, 30, 60)).convert(mode)
+    assert np.abs(saved(tmp_path, image, "a.jpg", quality=95)[4, 4].astype(int) - [200, 30, 60]).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_the_first_of_several_frames_is_read(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    pixels = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])
+    assert np.abs(pixels[1, 1].astype(int) - [255, 0, 0]).max() <= 8
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_suffix_that_is_listed_is_read(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    grey = Image.new("RGB", (16, 16), (90, 90, 90)).convert("1" if suffix == ".pbm" else "RGB")
+    assert saved(tmp_path, grey, f"a{suffix}", format="JPEG" if suffix == ".jpe" else None).shape == (16, 16, 3)

@@ -15,13 +15,14 @@ from bars.data import sources as sources_module
 from bars.data.part import MemoryPart, _groups
 from bars.errors import DataError
 from bars.params import DataParams
+from tests.blocks import block
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]
 
 
 def opened(part: str = "train", **values: Any) -> Part:
-    params = DataParams(**{"source": "digits", "image_size": 8, **values})
+    params = block(DataParams, **{"source": "digits", "image_size": 8, **values})
     return open_part(params, Split.from_json(make_split(params), params), part)  # type: ignore[arg-type]
 
 
@@ -44,12 +45,12 @@ def same(a: list[Batch], b: list[Batch]) -> bool:
 def test_what_a_part_says_of_itself() -> None:
     part = opened("valid", classes=4, image_size=16, label="four digits")
     assert (part.name, part.label, part.num_classes, part.image_size) == ("valid", "four digits", 4, 16)
-    assert part.size == len(make_split(DataParams(source="digits", classes=4, image_size=16))["valid"])
+    assert part.size == len(make_split(block(DataParams, source="digits", classes=4, image_size=16))["valid"])
     assert part.steps(10, True) == part.size // 10 and part.steps(10, False) == -(-part.size // 10)
 
 
 def test_fixed_order_gives_back_the_pixels_of_the_split() -> None:
-    params = DataParams(source="digits", image_size=8, crop_padding=2, flip=True)
+    params = block(DataParams, source="digits", image_size=8, crop_padding=2, flip=True)
     split = Split.from_json(make_split(params), params)
     source = load_source(params)
     parts = {"train": split.train, "valid": split.valid, "train+valid": split.train + split.valid, "test": split.test}
@@ -80,7 +81,8 @@ def test_every_image_once_an_epoch(drop_last: bool) -> None:
     fixed, _ = whole(epoch(part, augment=False))
     batches = epoch(part, 32, drop_last=drop_last)
     sizes = [len(labels) for _, labels in batches]
-    assert sizes == [32] * (part.size // 32) + ([] if drop_last else [part.size % 32])
+    assert len(sizes) == (part.size // 32 if drop_last else -(-part.size // 32))
+    assert set(sizes) == {32} if drop_last else (sum(sizes) == part.size and max(sizes) - min(sizes) <= 1)
     images, _ = whole(batches)
     known = {image.numpy().tobytes() for image in fixed}
     seen = [image.numpy().tobytes() for image in images]
@@ -148,8 +150,8 @@ def test_processes_share_the_very_batches_of_one(world_size: int, drop_last: boo
 def test_an_empty_slice_has_the_right_shape(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(part_module._GATHER_BYTES, "cpu", 1)
     part = opened("test", max_test=10, **options)
-    shares = [epoch(part, 9, rank=rank, world_size=4)[-1] for rank in range(4)]
-    assert sorted(len(labels) for _, labels in shares) == [0, 0, 0, 1]
+    shares = [epoch(part, 2, rank=rank, world_size=4)[-1] for rank in range(4)]
+    assert sorted(len(labels) for _, labels in shares) == [0, 0, 1, 1]
     assert all(images.shape[1:] == (3, 8, 8) for images, _ in shares)
 
 
@@ -173,7 +175,7 @@ def test_not_one_full_batch_is_an_error_at_the_call() -> None:
 
 # --------------------------------------------------------------------------------------------------- test part
 def test_test_images_of_digits_are_opened_for_the_test_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = DataParams(source="digits", image_size=8)
+    params = block(DataParams, source="digits", image_size=8)
     split = Split.from_json(make_split(params), params)
 
     def refuse(source: object) -> None:
@@ -197,16 +199,23 @@ def test_a_folder_of_test_images_may_be_absent_for_other_parts(make_folder: Make
         open_part(params, split, "test")
 
 
+def test_no_image_is_left_over_alone() -> None:
+    part = opened("test", max_test=17)
+    assert [len(labels) for _, labels in epoch(part, 8, drop_last=False)] == [5, 6, 6]
+
+
 def test_only_files_of_the_part_are_opened(
     make_folder: Make, folder_params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A split looks once at every file; after that each part opens its own, and evaluate alone those of test."""
     root = make_folder({"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}})
     params = folder_params(root)
+    split = Split.from_json(make_split(params), params)
     seen: list[str] = []
     original = Image.open
     monkeypatch.setattr(Image, "open", lambda path: (seen.append(str(path)), original(path))[1])
-    split = Split.from_json(make_split(params), params)
-    assert len(seen) == 4 and all("/train/" in path for path in seen)
+    open_part(params, split, "train+valid")
+    assert len(seen) == 8 and all("/train/" in path for path in seen)
     seen.clear()
     open_part(params, split, "test")
     assert len(seen) == 4 and all("/val/" in path for path in seen)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bars.data import Split, load_source, make_split, open_part, read_split
+from bars.data import Split, load_source, make_split, manifest, open_part, read_split
 from bars.errors import DataError, RecordError
 from bars.params import DataParams
+from tests.blocks import block
 
 Make = Callable[..., Path]
 Params = Callable[..., DataParams]
-DIGITS = DataParams(source="digits", image_size=8)
+DIGITS = block(DataParams, source="digits", image_size=8)
 
 
 def digits(**values: Any) -> DataParams:
-    return DataParams(**{"source": "digits", "image_size": 8, **values})
+    return block(DataParams, **{"source": "digits", "image_size": 8, **values})
 
 
 def counts(params: DataParams, split: dict[str, Any], part: str) -> Counter[int]:
@@ -85,7 +88,7 @@ def test_statistics_are_those_of_the_train_images_only() -> None:
 
 def test_what_stands_in_a_split() -> None:
     split = make_split(digits(label="small digits"))
-    assert split["format"] == "bars-split/1" and split["dataset"] == "small digits" and split["source"] == "digits"
+    assert split["format"] == "bars-split/2" and split["dataset"] == "small digits" and split["source"] == "digits"
     assert split["classes"] == list("0123456789") and split["image_size"] == 8
     assert {len(split[key]) for key in ("sha256", "content_sha256")} == {64}
 
@@ -153,10 +156,10 @@ def test_an_altered_split_is_refused(written: Path, alter: Callable[[dict[str, A
     ("content", "said"),
     [
         ("", "cannot be read"),
-        ('{"format": "bars-split/1", "tra', "cannot be read"),
+        ('{"format": "bars-split/2", "tra', "cannot be read"),
         ("[]", "not a JSON object"),
         ("{}", "not a split of this version"),
-        ('{"format": "bars-split/1"}', "key dataset"),
+        ('{"format": "bars-split/2"}', "key dataset"),
     ],
 )
 def test_a_malformed_split_is_refused(tmp_path: Path, content: str, said: str) -> None:
@@ -181,12 +184,83 @@ def test_a_missing_split_says_how_to_make_it(tmp_path: Path) -> None:
 PETS = {"cat": 6, "dog": 6}
 
 
-def test_a_split_of_a_folder_opens_no_test_image(make_folder: Make, folder_params: Params) -> None:
+@pytest.mark.parametrize("content", [b"no image", b"", None])
+def test_an_unreadable_test_image_is_found_before_any_training(
+    make_folder: Make, folder_params: Params, content: bytes | None
+) -> None:
+    root = make_folder({"train": PETS, "val": PETS}, size=(40, 40))
+    broken = root / "val" / "dog" / "004.png"
+    broken.write_bytes(broken.read_bytes()[:300] if content is None else content)
+    with pytest.raises(DataError, match="004.png"):
+        make_split(folder_params(root))
+
+
+def test_of_a_test_image_only_its_hash_has_a_part_in_the_split(make_folder: Make, folder_params: Params) -> None:
     root = make_folder({"train": PETS, "val": PETS})
-    for path in (root / "val").rglob("*.png"):
-        path.write_bytes(b"no image")
-    split = make_split(folder_params(root))
-    assert len(split["test"]) == 12 and len(split["train"]) == 6
+    before = make_split(folder_params(root))
+    Image.new("RGB", (12, 12), "red").save(root / "val" / "cat" / "000.png")
+    after = make_split(folder_params(root))
+    assert {key for key in before if before[key] != after[key]} == {"content", "content_sha256", "sha256"}
+
+
+def test_swapped_images_of_the_same_size_are_refused(make_folder: Make, folder_params: Params) -> None:
+    """Same names, sizes and dates; only the pixels are others."""
+    root = make_folder({"train": PETS, "val": PETS})
+    images = [Image.new("RGB", (12, 12), colour) for colour in ("red", "blue")]
+    one, other = root / "val" / "cat" / "000.bmp", root / "val" / "dog" / "000.bmp"
+    for path, image in zip((one, other), images, strict=True):
+        image.save(path)
+        os.utime(path, (1, 1))
+    split = Split.from_json(make_split(folder_params(root)), folder_params(root))
+    assert open_part(folder_params(root), split, "test").size == 14
+    between = root / "between"
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+    with pytest.raises(RecordError, match="not those that the split was made of"):
+        open_part(folder_params(root), split, "test")
+    assert open_part(folder_params(root), split, "train").size == 6
+
+
+def test_an_unchanged_folder_is_read_once(
+    make_folder: Make, folder_params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"train": PETS, "val": PETS})
+    before, read = make_split(folder_params(root)), list[Path]()
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), original(path))[1])
+    assert make_split(folder_params(root)) == before
+    assert not read
+    (root / "train" / "cat" / "003.png").touch()
+    assert make_split(folder_params(root)) == before
+    assert read == [root / "train" / "cat" / "003.png"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"train/cat/000.png": 1}', '{"a": ["b"'])
+def test_a_spoiled_manifest_is_made_again(make_folder: Make, folder_params: Params, content: str) -> None:
+    root = make_folder({"train": PETS, "val": PETS})
+    before = make_split(folder_params(root))
+    (kept,) = manifest.MANIFESTS.iterdir()
+    kept.write_text(content)
+    assert make_split(folder_params(root)) == before
+
+
+def test_the_split_counts_what_was_found_read_and_skipped(make_folder: Make, folder_params: Params) -> None:
+    root = make_folder({"train": PETS, "val": {"cat": 2, "dog": 3}})
+    Image.new("P", (12, 12)).save(root / "train" / "cat" / "a.gif")
+    for name in ("cat/notes.txt", "cat/more.txt", "dog/.hidden.png", "readme.md"):
+        (root / "train" / name).write_text("no image")
+    shutil.copy(root / "train" / "cat" / "a.gif", root / "val" / "cat" / "copy.gif")
+    counted = make_split(folder_params(root))["images"]
+    assert counted["train"]["read"] == 13 and counted["train"]["classes"] == {"cat": 7, "dog": 6}
+    assert counted["test"] == {"read": 6, "classes": {"cat": 3, "dog": 3}, "skipped": {}}
+    skipped = {reason: (s["count"], s["first"]) for reason, s in counted["train"]["skipped"].items()}
+    assert skipped == {
+        "no image by its name (.txt)": (2, "train/cat/more.txt"),
+        "hidden": (1, "train/dog/.hidden.png"),
+        "in no class folder": (1, "train/readme.md"),
+    }
+    assert counted["copies"] == {"within_train": 0, "test_in_train": 1}
 
 
 def test_a_folder_may_move(make_folder: Make, folder_params: Params, tmp_path: Path) -> None:

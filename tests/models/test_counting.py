@@ -17,6 +17,7 @@ from bars.cost import Cost
 from bars.models.baselines import build
 from bars.models.counting import count_model
 from bars.params import BinarizeParams, ModelParams, Slot
+from tests.blocks import block
 
 SIZES: dict[Slot, tuple[int, int]] = {"cifar10": (32, 10), "imagenet": (224, 1000)}
 
@@ -24,7 +25,7 @@ SIZES: dict[Slot, tuple[int, int]] = {"cifar10": (32, 10), "imagenet": (224, 100
 def full_size(slot: Slot, family: str, options: tuple[tuple[str, Any], ...]) -> nn.Module:
     size, classes = SIZES[slot]
     with torch.device("meta"):
-        return build(ModelParams(family=family, options=dict(options)), classes, size, slot, BinarizeParams())
+        return build(ModelParams(family=family, options=dict(options)), classes, size, slot, block(BinarizeParams))
 
 
 @functools.cache

@@ -7,13 +7,18 @@ import torch
 
 from bars.binarize.layers import BinaryConv2d, is_fully_binarized
 from bars.cost import genotype_cost
+from bars.models.cell import Cell
 from bars.models.counting import count_model
+from bars.models.ends import Head
 from bars.models.network import Network
 from bars.models.supernet import Sample, Supernet
+from bars.models.template import Template
+from bars.models.width import Width
 from bars.params import BinarizeParams
 from bars.space import Genotype, SearchSpace
 from bars.strategy.distribution import Distribution
 from tests.architectures import one_hot_sample, random_genotype, random_space, space_params
+from tests.blocks import block
 
 
 def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tensor]:
@@ -21,7 +26,7 @@ def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tenso
     torch.manual_seed(seed)
     params = random_space(rng).model_copy(update=changes)
     size = 32 if params.stem == "imagenet" else 8
-    binarize = BinarizeParams(weight_scale=rng.choice(["tensor", "channel", "none"]))
+    binarize = block(BinarizeParams, weight_scale=rng.choice(["tensor", "channel", "none"]))
     supernet = Supernet(params, binarize, size, 7)
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -53,7 +58,7 @@ def test_every_alpha_receives_a_gradient(width_mask: str, stem: str) -> None:
     params = space_params(stem=stem)
     size = 32 if stem == "imagenet" else 16
     torch.manual_seed(0)
-    supernet = Supernet(params, BinarizeParams(), size, 10, width_mask)
+    supernet = Supernet(params, block(BinarizeParams), size, 10, width_mask)
     distribution = Distribution(supernet.space, 0.5, torch.Generator().manual_seed(0))
     sample = distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(1))
     torch.nn.functional.cross_entropy(supernet(torch.randn(8, 3, size, size), sample), torch.arange(8)).backward()
@@ -71,7 +76,7 @@ def test_feature_masks_are_erased_before_the_sign() -> None:
     changed = {}
     for width_mask in ("feature", "activation"):
         torch.manual_seed(1)
-        supernet = Supernet(params, BinarizeParams(), 8, 10, width_mask)
+        supernet = Supernet(params, block(BinarizeParams), 8, 10, width_mask)
         cells = supernet.stages[0]
         seen: list[torch.Tensor] = []
         cells[1].preprocess.convs[0].register_forward_hook(lambda m, i, o, seen=seen: seen.append(o))
@@ -109,7 +114,7 @@ def test_networks_are_fully_binarized_unless_told_otherwise() -> None:
     for expand, expected in (("tile", True), ("conv1x1", True)):
         params = space_params(stem_expand=expand)
         genotype = random_genotype(SearchSpace.from_params(params), random.Random(0))
-        assert is_fully_binarized(Network(params, BinarizeParams(), genotype, 32, 10))[0] is expected
+        assert is_fully_binarized(Network(params, block(BinarizeParams), genotype, 32, 10))[0] is expected
 
 
 def test_the_template_has_its_shortcuts() -> None:
@@ -124,11 +129,13 @@ def test_the_template_has_its_shortcuts() -> None:
         {"op_shortcut": False},
         {"cell_shortcut": False},
         {"reduction_shortcut": "avgpool"},
+        {"preprocess_shortcut": True},
+        {"head_norm": True},
         {"norm": "node"},
         {"stem_expand": "conv1x1"},
     ):
         torch.manual_seed(0)
-        network = Network(base.model_copy(update=changes), BinarizeParams(), genotype, 16, 10)
+        network = Network(base.model_copy(update=changes), block(BinarizeParams), genotype, 16, 10)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.endswith("gain"):  # at its initial value 1, an affine batch norm is a plain one
@@ -141,11 +148,10 @@ def test_the_template_has_its_shortcuts() -> None:
 
 def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     """Against the definition, written plainly: sign, two stride-2 convolutions, concatenation, shortcut, ReLU."""
-    from bars.models.template import Template
     from bars.models.unit import BinaryUnit
 
     torch.manual_seed(0)
-    unit = BinaryUnit(4, 8, 3, Template.of(space_params(), BinarizeParams(), track=False), stride=2, shortcut=True)
+    unit = BinaryUnit(4, 8, 3, Template.of(space_params(), block(BinarizeParams), track=False), stride=2, shortcut=True)
     x = torch.randn(2, 4, 8, 8)
     signs = torch.where(x >= 0, 1.0, -1.0)
     halves = []
@@ -155,3 +161,24 @@ def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     plain = torch.cat(halves, 1) + torch.cat([torch.nn.functional.avg_pool2d(x, 2)] * 2, 1)
     order = [c // 2 + (c % 2) * 4 for c in range(8)]
     torch.testing.assert_close(unit(x), plain.relu()[:, order])
+
+
+def test_the_head_norm_is_a_plain_normalisation_under_the_width_mask() -> None:
+    torch.manual_seed(0)
+    head = Head(4, 2, 3, torch.nn.BatchNorm2d(8, affine=False, track_running_stats=False))
+    x, mask = torch.randn(5, 8, 6, 6) * 7 + 2, torch.rand(4)
+    plain = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+    expected = (plain * torch.cat([mask, mask])[None, :, None, None]).mean((2, 3)) @ head.weight.T + head.bias
+    torch.testing.assert_close(head(x, Width(4, mask)), expected)
+
+
+def test_the_preprocess_shortcut_adds_the_mean_of_the_nodes() -> None:
+    torch.manual_seed(0)
+    template = Template.of(space_params(preprocess_shortcut=True), BinarizeParams(), track=False)
+    edges = [(i, j) for j in range(1, 5) for i in range(j)]
+    cell = Cell(edges, [("shortcut",) if e == (0, 1) else ("none",) for e in edges], 4, 4, 1, template)
+    cell.shortcut_kind = "none"
+    x = torch.randn(3, 16, 6, 6)
+    with_it = cell(x)
+    cell.preprocess_shortcut = False
+    torch.testing.assert_close((with_it - cell(x))[:, :4], x.view(3, 4, 4, 6, 6).mean(1))

@@ -16,7 +16,8 @@ from bars.models.counting import count_model
 from bars.params import BinarizeParams, ModelParams
 from bars.pipeline.experiments import Grid, num_classes
 from bars.pipeline.load import load_params
-from bars.space import Genotype, SearchSpace
+from bars.space import Genotype, SearchSpace, StageGenotype
+from tests.blocks import block
 from tests.grids import DELETE
 
 MakeGrid = Callable[..., Grid]
@@ -180,9 +181,9 @@ def test_a_view_refuses_other_blocks(make_grid: MakeGrid) -> None:
     view = make_grid()["a"].view("retrain")
     assert view.retrain.epochs == 2
     assert view.runtime.device == "cpu"
-    for block in ("search", "derive", "evaluate", "model", "budget_biops", "genotype", "slot"):
-        with pytest.raises(AttributeError, match=f"retrain does not read {block}"):
-            getattr(view, block)
+    for name in ("search", "derive", "evaluate", "model", "budget_biops", "genotype", "slot"):
+        with pytest.raises(AttributeError, match=f"retrain does not read {name}"):
+            getattr(view, name)
 
 
 def test_modules_behind_a_stage(make_grid: MakeGrid) -> None:
@@ -197,7 +198,7 @@ def test_modules_behind_a_stage(make_grid: MakeGrid) -> None:
 def test_a_fraction_is_of_the_slots_own_space(make_grid: MakeGrid) -> None:
     grid = make_grid({"experiments/ablations/a-shared/space": {"cells_per_stage": 3}})
     largest = max_biops(
-        models.SpaceParams(stages=2, cells_per_stage=1, nodes=2, widths=(0.5, 1.0), init_channels=4), 8, 10
+        block(models.SpaceParams, stages=2, cells_per_stage=1, nodes=2, widths=(0.5, 1.0), init_channels=4), 8, 10
     )
     assert grid["a"].budget_biops == grid["a-shared"].budget_biops == round(0.3 * largest)
     assert grid["a"].search.budget.fraction is None
@@ -238,7 +239,7 @@ def test_residual_operations_are_those_of_the_built_network(
     family: str, downsample: str, width: float, slot: str, size: int
 ) -> None:
     params = ModelParams(family=family, width=width, options={"downsample": downsample})
-    counted, _ = count_model(build(params, 10, size, slot, BinarizeParams()), (1, 3, size, size))
+    counted, _ = count_model(build(params, 10, size, slot, block(BinarizeParams)), (1, 3, size, size))
     assert residual_biops(family, width, size, slot == "imagenet", downsample == "binary") == counted.biops
 
 
@@ -406,10 +407,26 @@ def test_a_genotype_in_the_grid_or_in_a_file(make_grid: MakeGrid, tmp_path: Path
     )
 
 
+def test_a_genotype_of_another_space_keeps_only_its_experiment_from_running(make_grid: MakeGrid) -> None:
+    foreign = SearchSpace(3, 1, 4, (0.5, 1.0), ("binary_conv_3x3", "shortcut", "none"), "stage")
+    edges = {name: dict.fromkeys(foreign.edges, "shortcut") for name in foreign.all_types}
+    genotype = Genotype(foreign, (StageGenotype(1, 1.0),) * 3, edges).to_json()
+    grid = make_grid({"experiments/ablations/mine": {"slot": "cifar10", "genotype": genotype}})
+    assert grid["a"].reason is None
+    with pytest.raises(GridError, match="belongs to another search space"):
+        grid["mine"].inputs("derive", 0)
+
+
+@pytest.mark.parametrize("block", ["search", "derive", "retrain"])
+def test_no_batch_of_one_image(make_grid: MakeGrid, block: str) -> None:
+    where = {f"experiments/searched/a/{block}": {"batch_size": 1}}
+    refused(make_grid, where, ParamsError, f"{block}.batch_size: got 1, allowed a whole number >= 2")
+
+
 # -------------------------------------------------------------------------------------------------- the repository
 def test_number_of_classes_without_opening_images(tmp_path: Path) -> None:
     def data(**given: Any) -> models.DataParams:
-        return models.DataParams(image_size=8, **given)
+        return block(models.DataParams, image_size=8, **given)
 
     assert num_classes(data(source="digits")) == num_classes(data(source="cifar10", path="x")) == 10
     assert num_classes(data(source="cifar10", path="x", classes=3)) == 3
@@ -417,6 +434,7 @@ def test_number_of_classes_without_opening_images(tmp_path: Path) -> None:
     assert num_classes(data(source="imagefolder", path=str(tmp_path / "absent"))) is None
     for name in ("cat", "dog", "owl"):
         (tmp_path / "train" / name).mkdir(parents=True)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
     assert num_classes(data(source="imagefolder", path=str(tmp_path))) == 3
 
 

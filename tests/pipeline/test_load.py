@@ -243,6 +243,46 @@ def test_include_is_laid_under_the_including_file(write_params: Any, tmp_path: P
     assert "include" not in params.tree
 
 
+def test_an_include_is_found_beside_above_or_in_the_working_directory(
+    write_params: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_params()
+    (tmp_path / "examples").mkdir()
+    for place in (tmp_path / "examples" / "own.yaml", tmp_path / "copy.yaml"):
+        place.write_text("include: params.yaml\nrecipe: own")
+        params = load_params(place)
+        assert params.recipe == "own" and params.files[1].samefile(base)
+    apart = tmp_path / "study" / "params.yaml"  # of the same name as what it includes
+    apart.parent.mkdir()
+    apart.write_text("include: params.yaml\nrecipe: own")
+    assert load_params(apart).files[1].samefile(base)
+    elsewhere = tmp_path.parent / f"{tmp_path.name}.yaml"
+    elsewhere.write_text("include: params.yaml\nrecipe: own")
+    monkeypatch.chdir(tmp_path)
+    assert load_params(elsewhere).recipe == "own"
+    elsewhere.unlink()
+
+
+@pytest.mark.parametrize(("word", "value"), [("off", "off"), ("on", "on"), ("'off'", "off")])
+def test_on_and_off_are_texts(write_params: Any, tmp_path: Path, word: str, value: str) -> None:
+    write_params()
+    (tmp_path / "mine.yaml").write_text(f"include: params.yaml\nruntime: {{capture: {word}}}\n")
+    assert load_params(tmp_path / "mine.yaml").tree["runtime"]["capture"] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("runtime: {capture: false}", "runtime.capture: got False, allowed one of auto, on, off"),
+        ("defaults: {retrain: {nesterov: yes}}", "got 'yes', allowed true or false"),
+    ],
+)
+def test_only_true_and_false_are_booleans(write_params: Any, tmp_path: Path, text: str, said: str) -> None:
+    write_params()
+    (tmp_path / "mine.yaml").write_text(f"include: params.yaml\n{text}\n")
+    assert said in problems(tmp_path / "mine.yaml")
+
+
 def test_bad_includes(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / f"{name}.yaml").write_text(f"include: {other}.yaml")

@@ -24,9 +24,10 @@ from bars.report.claims import (
 from bars.report.stats import Interval
 from bars.report.tables import write_table
 from bars.space import SHORTCUT
+from tests.blocks import block
 
 CONV3, CONV5 = "binary_conv_3x3", "binary_conv_5x5"
-PARAMS = ClaimsParams()
+PARAMS = block(ClaimsParams)
 
 
 def judged(tree: Any, id: str) -> Any:
@@ -288,7 +289,7 @@ def test_claims_of_an_empty_tree_are_all_untested(tree: Any, tmp_path: Path) -> 
 
 def test_ratio_tolerance_widens_a_claimed_ratio() -> None:
     value, rule = Interval(1.15, 1.12, 1.18, 3), at_most(1.0)
-    assert [rule(value, ClaimsParams(ratio_tolerance=t))[0] for t in (0.05, 0.15, 0.2)] == [
+    assert [rule(value, block(ClaimsParams, ratio_tolerance=t))[0] for t in (0.05, 0.15, 0.2)] == [
         NOT_SUPPORTED,
         NOISE,
         SUPPORTED,

@@ -18,6 +18,7 @@ from bars.report.results import Results
 from bars.report.tables import make_table, write_table
 from bars.report.tabular import Table
 from bars.space import SHORTCUT
+from tests.blocks import block
 
 CONV3 = "binary_conv_3x3"
 BEYOND = ("random-architecture", "resnet18-react")
@@ -255,4 +256,4 @@ def test_rows_with_the_same_architectures_say_so(tree: Any, name: str) -> None:
 def test_failed_top1_is_where_a_run_counts_as_failed(tree: Any) -> None:
     tree.top1("bars-b", [0.25, 0.35, 0.45])
     runs = Results(tree.params, None, tree.folder).runs("bars-b")
-    assert [failure(runs, {}, ClaimsParams(failed_top1=limit)).failed for limit in (0.2, 0.3, 0.4)] == [0, 1, 2]
+    assert [failure(runs, {}, block(ClaimsParams, failed_top1=limit)).failed for limit in (0.2, 0.3, 0.4)] == [0, 1, 2]

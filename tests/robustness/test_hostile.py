@@ -31,9 +31,10 @@ from bars.pipeline.load import load_params
 from bars.pipeline.problems import NAME_PATTERN
 from bars.pipeline.provenance import verify_inputs
 from bars.space import Genotype, SearchSpace, StageGenotype
-from bars.stages.checkpoint import FileCheckpointer, load_tensors, restoring, save_tensors
 from bars.stages.files import load_state, read_state
 from bars.strategy.distribution import Distribution
+from bars.training.checkpoint import FileCheckpointer, load_tensors, restoring, save_tensors
+from tests.blocks import block
 from tests.grids import TREE, edited
 
 EXAMPLES = int(os.environ.get("BARS_FUZZ_EXAMPLES", "40"))
@@ -43,7 +44,7 @@ fuzz = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SPACE = SearchSpace(2, 1, 2, (0.5, 1.0), ("binary_conv_3x3", "shortcut", "none"), "stage")
-DATA = DataParams(source="digits", image_size=8, max_train=40, max_test=10)
+DATA = block(DataParams, source="digits", image_size=8, max_train=40, max_test=10)
 SPLIT = make_split(DATA)
 
 anything = st.recursive(
@@ -454,7 +455,7 @@ def test_an_archive_that_is_not_the_published_one_is_not_unpacked(
             archive.addfile(member, io.BytesIO(b"evil"))
     monkeypatch.setattr("torchvision.datasets.utils.download_url", _offline)
     with pytest.raises(DataError):
-        make_split(DataParams(source="cifar10", path=str(root), image_size=8, download=download))
+        make_split(block(DataParams, source="cifar10", path=str(root), image_size=8, download=download))
     assert not (tmp_path / "escaped").exists()
     assert not (root / "cifar-10-batches-py").exists()
 

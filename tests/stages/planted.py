@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from bars.params import BinarizeParams, Budget, Health, Ramp, RuntimeParams, SearchParams, SpaceParams
-from bars.stages.checkpoint import NoCheckpoint
-from bars.stages.runtime import Silent
 from bars.stages.search import Search
+from bars.training.checkpoint import NoCheckpoint
+from bars.training.progress import Silent
 from tests.architectures import space_params
+from tests.blocks import block
 
 SIZE, COUNT, DISTANCE, PAIRS = 8, 512, 3, 3
 SPACE: SpaceParams = space_params(stages=1, cells_per_stage=1, nodes=2, init_channels=8, widths=(0.25, 0.5, 1.0))
@@ -47,7 +48,7 @@ def mean_colour(seed: int) -> tuple[Tensor, Tensor]:
 class Planted:
     """Fixed images as a Part."""
 
-    size, image_size, num_classes, label = COUNT, SIZE, 2, "planted"
+    size, image_size, num_classes, name = COUNT, SIZE, 2, "planted"
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
@@ -84,8 +85,8 @@ def found(task: Any, seed: int, **changes: Any) -> dict[str, float]:
         "health": Health(flips=0.0, budget=1.0, entropy=1.0),
     }
     parts: Any = [Planted(*task(100 * seed + i)) for i in range(2)]
-    runtime = RuntimeParams(device="cpu")
-    search = Search(SPACE, BinarizeParams(), SearchParams(**(values | changes)), runtime, *parts, seed)
+    runtime = block(RuntimeParams, device="cpu")
+    search = Search(SPACE, block(BinarizeParams), block(SearchParams, **(values | changes)), runtime, *parts, seed)
     result = search.run(NoCheckpoint(), Silent())
     op, depth, width = (probs.detach() for probs in search.distribution.probs())
     names = {name: i for i, name in enumerate(search.space.primitives)}

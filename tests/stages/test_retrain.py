@@ -10,24 +10,25 @@ from torch import Tensor
 
 from bars.cost import uniform_genotype
 from bars.models.network import Network
-from bars.params import BinarizeParams, RetrainParams, RuntimeParams
+from bars.params import RetrainParams
 from bars.space import SearchSpace
-from bars.stages.checkpoint import NoCheckpoint
 from bars.stages.retrain import learning_rate, retrain
-from bars.stages.runtime import Silent
-from tests.stages.test_search import SPACE, Images
+from bars.training.checkpoint import NoCheckpoint
+from bars.training.progress import Silent
+from tests.blocks import block
+from tests.stages.test_search import BINARIZE, CPU, SPACE, Images
 
 
 def options(**changes: Any) -> RetrainParams:
-    return RetrainParams(**({"epochs": 3, "batch_size": 8, "lr": 0.01} | changes))
+    return block(RetrainParams, **({"epochs": 3, "batch_size": 8, "lr": 0.01} | changes))
 
 
 def trained(**changes: Any) -> dict[str, Tensor]:
     torch.manual_seed(0)
     space = SearchSpace.from_params(SPACE)
-    model = Network(SPACE, BinarizeParams(), uniform_genotype(space, "binary_conv_3x3", 1, 1.0), 8, 4)
+    model = Network(SPACE, BINARIZE, uniform_genotype(space, "binary_conv_3x3", 1, 1.0), 8, 4)
     part: Any = Images(0)
-    return retrain(model, options(**changes), RuntimeParams(device="cpu"), part, 0, NoCheckpoint(), Silent()).state
+    return retrain(model, options(**changes), CPU, part, 0, NoCheckpoint(), Silent()).state
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -14,20 +14,21 @@ from bars.errors import BudgetError
 from bars.models.cell_conv import CellConv2d
 from bars.params import BinarizeParams, Budget, DeriveParams, Health, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
-from bars.stages.checkpoint import NoCheckpoint
 from bars.stages.derive import CostOf, Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
-from bars.stages.runtime import Silent
 from bars.stages.search import Search, SearchResult, search
 from bars.strategy.capacity import Capacity
 from bars.strategy.objective import AlphaGradient
+from bars.training.checkpoint import NoCheckpoint
+from bars.training.progress import Silent
 from tests.architectures import space_params
+from tests.blocks import block
 
 
 class Images:
     """Sixteen fixed random images as a Part."""
 
-    size, image_size, num_classes, label = 16, 8, 4, "noise"
+    size, image_size, num_classes, name = 16, 8, 4, "noise"
 
     def __init__(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -43,6 +44,7 @@ class Images:
 
 
 SPACE = space_params(stages=2, cells_per_stage=1, nodes=2, init_channels=4)
+BINARIZE, CPU = block(BinarizeParams), block(RuntimeParams, device="cpu")
 
 
 def params(**changes: Any) -> SearchParams:
@@ -51,7 +53,7 @@ def params(**changes: Any) -> SearchParams:
         "batch_size": 8,
         "warmup_epochs": 1,
         "temperature": Ramp(start=2.0, end=0.5, shape="exponential"),
-        "entropy_weight": Ramp(start=-0.1, end=0.1),
+        "entropy_weight": Ramp(start=-0.1, end=0.1, shape="linear"),
         "budget": Budget(biops=max_biops(SPACE, 8) // 4),
         "capacity": "target",
         "capacity_exponent": 1.0,
@@ -62,19 +64,20 @@ def params(**changes: Any) -> SearchParams:
         "weight_decay": 3e-4,
         "weight_lr": 0.05,
         "weight_lr_end": 0.01,
+        "grad_clip": 5.0,
         "alpha_lr": 0.05,
         "health": Health(flips=0.0, budget=1.0, entropy=1.0),
     }
-    return SearchParams(**(values | changes))
+    return block(SearchParams, **(values | changes))
 
 
 def run(checkpoint: Any = None, seed: int = 0, **changes: Any) -> SearchResult:
     parts: tuple[Any, Any] = (Images(0), Images(1))
     return search(
         SPACE,
-        BinarizeParams(),
+        BINARIZE,
         params(**changes),
-        RuntimeParams(device="cpu"),
+        CPU,
         *parts,
         seed,
         checkpoint or NoCheckpoint(),
@@ -169,7 +172,14 @@ def test_the_printed_reading_does_nothing_above_the_budget() -> None:
 def test_every_option_of_binarisation_acts(changes: dict[str, Any]) -> None:
     parts: tuple[Any, Any] = (Images(0), Images(1))
     result = search(
-        SPACE, BinarizeParams(**changes), params(), RuntimeParams(device="cpu"), *parts, 0, NoCheckpoint(), Silent()
+        SPACE,
+        BINARIZE.model_copy(update=changes),
+        params(),
+        CPU,
+        *parts,
+        0,
+        NoCheckpoint(),
+        Silent(),
     )
     assert result.distribution["op"] != BASE.distribution["op"]
 
@@ -187,10 +197,10 @@ def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
     """The step splits the chain rule at the sample; one backward pass through everything must give the same."""
     parts: tuple[Any, Any] = (Images(0), Images(1))
     tight = params(budget=Budget(biops=max_biops(SPACE, 8) // 10), alpha_weight_decay=0.0)
-    state = Search(SPACE, BinarizeParams(), tight, RuntimeParams(device="cpu"), *parts, 0)
+    state = Search(SPACE, BINARIZE, tight, CPU, *parts, 0)
     images, labels = parts[1].images[:8], parts[1].labels[:8]
     sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3))
-    loss = torch.nn.functional.cross_entropy(state.supernet(images, sample), labels)
+    loss = torch.nn.functional.cross_entropy(state.model(images, sample), labels)
     biops = state.expected_biops(*state.distribution.probs())
     violation = float((biops / state.objective.budget_biops).log().detach())
     theta = Capacity(tight).theta(violation)
@@ -210,7 +220,7 @@ def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
 @pytest.mark.parametrize("sampling", ["gumbel", "hard"])
 def test_a_step_on_the_alphas_computes_no_weight_gradients(sampling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: tuple[Any, Any] = (Images(0), Images(1))
-    state = Search(SPACE, BinarizeParams(), params(sampling=sampling), RuntimeParams(device="cpu"), *parts, 0)
+    state = Search(SPACE, BINARIZE, params(sampling=sampling), CPU, *parts, 0)
     asked: list[bool] = []
     whole = CellConv2d.gradients
 
@@ -231,9 +241,10 @@ def test_a_step_on_the_alphas_computes_no_weight_gradients(sampling: str, monkey
 
 def derived(budget: int, **options: Any) -> Any:
     valid: Any = Images(1)
-    chosen = DeriveParams(**({"samples": 5, "batch_size": 8, "budget_tolerance": 0.2, "max_draws": 2000} | options))
+    given = {"samples": 5, "batch_size": 8, "budget_tolerance": 0.2, "max_draws": 2000}
+    chosen = block(DeriveParams, **(given | options))
     found = BASE.distribution, BASE.state
-    return derive(SPACE, BinarizeParams(), chosen, RuntimeParams(device="cpu"), budget, valid, *found, 0)
+    return derive(SPACE, BINARIZE, chosen, CPU, budget, valid, *found, 0)
 
 
 BUDGET = max_biops(SPACE, 8) // 4
@@ -276,7 +287,7 @@ def test_thrown_away_draws_are_those_between_two_candidates() -> None:
 
 def test_random_architectures_share_the_window_of_derived_ones() -> None:
     def ratios(tolerance: float) -> list[float]:
-        options = DeriveParams(method="random", budget_tolerance=tolerance, max_draws=100_000)
+        options = block(DeriveParams, method="random", budget_tolerance=tolerance, max_draws=100_000)
         drawn = [random_candidate(SPACE, options, BUDGET, 8, 4, seed).genotype for seed in range(8)]
         assert len({genotype.sha256 for genotype in drawn}) > 1
         assert all(genotype.space == SearchSpace.from_params(SPACE) for genotype in drawn)
@@ -296,5 +307,5 @@ def test_random_architectures_share_the_window_of_derived_ones() -> None:
     ],
 )
 def test_learning_rates(schedule: Any, shares: tuple[float, ...], rates: tuple[float, ...]) -> None:
-    options = RetrainParams(epochs=1, batch_size=1, lr=1.0, schedule=schedule, milestones=(0.5, 0.8))
+    options = block(RetrainParams, epochs=1, batch_size=2, lr=1.0, schedule=schedule, milestones=(0.5, 0.8))
     assert [learning_rate(options, s) for s in shares] == pytest.approx(rates)

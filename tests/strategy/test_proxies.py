@@ -12,13 +12,15 @@ from bars.params import BinarizeParams
 from bars.space import SearchSpace
 from bars.strategy.proxies import gradient_norm, naswot
 from tests.architectures import space_params
+from tests.blocks import block
 
 SPACE = space_params(stages=2, cells_per_stage=1, nodes=2, init_channels=4)
 
 
 def network(primitive: str = "binary_conv_3x3") -> Network:
     torch.manual_seed(0)
-    return Network(SPACE, BinarizeParams(), uniform_genotype(SearchSpace.from_params(SPACE), primitive, 1, 1.0), 8, 4)
+    genotype = uniform_genotype(SearchSpace.from_params(SPACE), primitive, 1, 1.0)
+    return Network(SPACE, block(BinarizeParams), genotype, 8, 4)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,6 +28,7 @@ EXEMPT = {
     "bars.pipeline.experiment": "resolves parameters; what it resolves to is recorded, and a change of that reruns",
     "bars.pipeline.experiments": "likewise",
     "bars.pipeline.load": "likewise",
+    "bars.pipeline.home": "says where params.yaml lies, which is read and resolved as above",
     "bars.pipeline.schema": "likewise",
     "bars.pipeline.closure": "says what the code is",
     "bars.pipeline.paths": "names folders and files, which are targets of the workflow",

@@ -20,7 +20,7 @@ from bars.report.inputs import FIGURES, TABLES, parameters
 from tests.workflow.planning import ROOT, Job, copy_project, plan
 
 # Read where the rules are made, not by a job.
-PARSED = ("bars/params.py", "Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
+PARSED = ("bars/params.py", "Snakefile", "workflow/Snakefile", "workflow/rules", "bars/pipeline", "genotypes")
 # Stages that hold a group of runs, and the group; the table of the ranking has the group's own name.
 GROUPS = {"searched": "searched", "ablations": "ablations", "widened": "widened", "baselines": "baselines"}
 GROUPS["ranked"] = "ranking"
@@ -40,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stages(root: Path) -> dict[str, PipelineStage]:
     with Repo(str(root), config={"core": {"no_scm": True}}) as repo:
-        return {stage.name: stage for stage in repo.index.stages}
+        return {stage.name.rpartition("@")[2]: stage for stage in repo.index.stages}  # fig1 of figures@fig1
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def recorded(params: Params) -> dict[str, object]:
 
 
 def report(tree: dict[str, Any]) -> ReportParams:
-    return ReportParams.model_validate(tree.get("report", {}))
+    return ReportParams.model_validate(tree["report"])
 
 
 def test_a_stage_names_every_parameter_that_its_jobs_record(stages: dict[str, PipelineStage]) -> None:

@@ -129,13 +129,13 @@ def test_dvc_runs_the_same_jobs_and_only_once(project: Path) -> None:
         return done.stdout + done.stderr
 
     dvc("config", "core.no_scm", "true")
-    dvc("repro", "audit", "data")
+    dvc("repro", "paper-lists@audit", "data")
     assert sorted(calls(project)) == ["data cifar10", "data imagenet", "data imagenet-search", "table audit"]
-    assert "up to date" in dvc("repro", "audit", "data")
+    assert "up to date" in dvc("repro", "paper-lists@audit", "data")
     assert calls(project) == []
     assert snakemake("audit", "datasets", root=project).returncode == 0
     assert calls(project) == []
     source = project / "bars/report/audit.py"
     source.write_text(source.read_text() + "\n")
-    dvc("repro", "audit", "data")
+    dvc("repro", "paper-lists@audit", "data")
     assert calls(project) == ["table audit"]

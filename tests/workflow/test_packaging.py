@@ -84,7 +84,7 @@ def test_make_says_what_it_can_do() -> None:
 
 
 def test_the_files_of_the_workflow_catalogue_are_there() -> None:
-    for name in (".snakemake-workflow-catalog.yml", "config/README.md", "Snakefile", "LICENSE"):
+    for name in (".snakemake-workflow-catalog.yml", "config/README.md", "workflow/Snakefile", "LICENSE"):
         assert (ROOT / name).is_file(), name
     assert all(path.suffix == ".smk" for path in (ROOT / "workflow/rules").iterdir())
 

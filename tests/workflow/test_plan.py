@@ -84,7 +84,7 @@ def test_all_jobs_are_logged_and_pass_the_scale(everything: list[Job]) -> None:
     for job in everything:
         if job.rule not in ("all", "datasets"):
             assert job.command is not None
-            assert "> logs/smoke/" in job.command
+            assert re.search(r"(> |tee -ia )logs/smoke/", job.command)
             assert "--scale smoke" in job.command or job.rule == "metrics"
 
 

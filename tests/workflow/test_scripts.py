@@ -65,7 +65,7 @@ def test_results_without_a_clean_dvc_status_are_not_adopted(
     (root / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     monkeypatch.chdir(root)
     assert adopt.main() == 2
-    assert "dvc status: searched is not up to date" in capsys.readouterr().err
+    assert "dvc status: runs@searched is not up to date" in capsys.readouterr().err
 
 
 def test_results_of_other_parameters_or_code_are_not_adopted(

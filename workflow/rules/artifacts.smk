@@ -6,7 +6,7 @@ for artifact in (*TABLES, *FIGURES):
         name:
             artifact
         input:
-            [f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
+            results=[f"{RESULTS}/{path}" for path in need_paths(artifact, GRID)],
             chain=files_behind(need_paths(artifact, GRID)),
             code=artifact_code(artifact),
         output:
@@ -25,14 +25,20 @@ for artifact in (*TABLES, *FIGURES):
             ],
         log:
             f"logs/{SCALE}/{artifact}.log",
+        benchmark:
+            f"logs/{SCALE}/{artifact}.tsv"
         conda:
             ENVIRONMENT
+        resources:
+            mem_mb=memory("report"),
         params:
             scale=SCALE,
             report=canonical(parameters(artifact, GRID)),
             command=command(kind, artifact, depth=1),
+        message:
+            f"Write {artifact} from the results of scale {SCALE}"
         shell:
-            "python -m bars {params.command} > {log:q} 2>&1"
+            BARS
 
 
 rule metrics:
@@ -47,5 +53,7 @@ rule metrics:
         ENVIRONMENT
     params:
         folder=lambda wildcards, output: Path(output[0]).parents[1],
+    message:
+        "Gather the means over seeds that `dvc metrics show` reads"
     shell:
         "python {input.script:q} {params.folder:q} {input.runs:q} > {log:q} 2>&1"

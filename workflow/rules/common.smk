@@ -7,50 +7,71 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-# The sources beside this Snakefile, also when another checkout is installed (dvc exp run --temp) or with --directory.
-ROOT = os.path.relpath(workflow.basedir)
-sys.path.insert(0, str(workflow.basedir))
+# Sources and params.yaml are those beside this file, also when another checkout is installed (dvc exp run --temp), with
+# --directory, or when another workflow uses this one as a module; without a package beside it, the installed ones.
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+CHECKOUT = (HERE / "bars").is_dir()
+if CHECKOUT:
+    sys.path.insert(0, str(HERE))
 
 from bars.errors import BarsError, GridError
+from bars.pipeline import closure as sources
 from bars.pipeline import paths
-from bars.pipeline.closure import closure
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import die_with_parent
+from bars.pipeline.home import home
 from bars.pipeline.load import GROUPS, load_params
+from bars.pipeline.reasons import ShortReasons
+from bars.pipeline.study import study_file
 from bars.report.inputs import FIGURES, TABLES, kinds, need_paths, parameters
 
 # Started by dvc, end with it: it would go on alone after a kill, and the next run would meet its lock.
 die_with_parent(only_tools=True)
 
+if not any(isinstance(known, ShortReasons) for known in logger.filters):
+    logger.addFilter(ShortReasons())
+
 RESULTS = "results"
 ENVIRONMENT = "../../environment.yml"
 
 
-def beside(path):
-    """A file of this repository, relative to the working directory."""
-    return os.path.normpath(os.path.join(ROOT, path))
+def beside(path, root=HERE if CHECKOUT else home()):
+    """A file of this project, relative to the working directory."""
+    return os.path.relpath(Path(root) / path)
 
 
-if unknown := sorted(set(config) - {"scale", "params"}):
-    raise WorkflowError(
-        f"--config: no such key: {', '.join(unknown)}\n"
-        "  allowed: scale=NAME and params=FILE; everything else stands in params.yaml\n"
-        "  do:      name targets before --config, or put -- between"
-    )
-PARAMS = str(config.get("params", beside("params.yaml")))
+def configfiles():
+    """Files that --configfile names; a module reads the ones of the workflow that uses it."""
+    return [*workflow.overwrite_configfiles, *workflow.configfiles]
+
+
 try:
-    GRID = Grid(load_params(PARAMS), str(config["scale"]) if "scale" in config else None)
+    PARAMS, scale = study_file(config, configfiles(), beside("params.yaml"), workflow.config_settings.config)
+    GRID = Grid(load_params(PARAMS), scale)
 except BarsError as error:
     raise WorkflowError(str(error)) from None
 SCALE = GRID.scale
 RUNNABLE = GRID.runnable()
 
 # Jobs get the python that runs Snakemake, also where its environment is not activated, unless another one is deployed.
-prefix = f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}:${{{{PYTHONPATH:-}}}}; "
+prefix = f"export PYTHONPATH={shlex.quote(str(HERE))}:${{{{PYTHONPATH:-}}}}; " if CHECKOUT else ""
 if not workflow.deployment_settings.deployment_method:
     prefix += f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
 shell.prefix(prefix)
+
+
+# What a command says goes to its log, behind what earlier attempts said, and to the terminal: a line per epoch of each
+# running job. tee outlives an interrupt, so that the last words are kept.
+BARS = "python -m bars {params.command} 2>&1 | tee -ia {log:q} >&2"
+# Stages that go on from their checkpoint when they are run again.
+RESUMED = ("search", "retrain")
+
+
+def memory(stage):
+    """Resource function: MiB to ask a cluster for, more at each attempt. What such jobs took: docs/MACHINES.md."""
+    return lambda wildcards, attempt: attempt * (4000 if stage in paths.STAGES else 2000)
 
 
 def canonical(value):
@@ -80,13 +101,13 @@ def command(*words, depth):
 
 def code(*modules):
     """Source files behind some modules, so that an edit of one reruns what it is used for, and nothing else."""
-    return [local(beside(path)) for path in closure(*modules)]
+    root = HERE if CHECKOUT else sources.ROOT
+    return [local(beside(path, root)) for path in sources.closure(*modules)]
 
 
 def data_params(wildcards):
-    """Params function: a data set, without how its images are fetched and loaded, which changes no split."""
-    data = GRID.dataset_params(wildcards.dataset)["data"]
-    return canonical({key: value for key, value in data.items() if key not in ("download", "workers")})
+    """Params function: what decides a data set's split."""
+    return canonical(GRID.dataset_params(wildcards.dataset))
 
 
 def any_of(names):
@@ -115,6 +136,14 @@ def experiment_of(wildcards):
             allowed=experiment.group,
         )
     return experiment
+
+
+def wrong_scale(wildcards):
+    """Input function of a target that belongs to another scale. Raises WorkflowError."""
+    raise WorkflowError(
+        f"{RESULTS}/{wildcards.scale}/{wildcards.path} is of scale {wildcards.scale}, and the active one is {SCALE}: "
+        f"add --config scale={wildcards.scale}"
+    )
 
 
 def stage_inputs(stage):
@@ -195,6 +224,6 @@ def artifact_code(name):
     """Source files of a table or figure, and the data files of the report that they name."""
     home = "bars.report.figures" if name in FIGURES else "bars.report"
     files = code(f"{home}.{name}", home if name in FIGURES else f"{home}.tables")
-    sources = "".join(Path(path).read_text() for path in files)
-    data = sorted(path for path in Path(beside("bars/report/data")).iterdir() if path.name in sources)
-    return [*files, *(local(str(path)) for path in data)]
+    text = "".join(Path(path).read_text() for path in files)
+    data = Path(next(path for path in files if path.endswith("bars/report/__init__.py"))).with_name("data")
+    return [*files, *(local(str(path)) for path in sorted(data.iterdir()) if path.name in text)]

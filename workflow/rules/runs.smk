@@ -8,15 +8,21 @@ rule data:
         data_outputs("{dataset}"),
     log:
         f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.log",
+    benchmark:
+        f"logs/{paths.data_dir(SCALE, '{dataset}')}/data.tsv"
     wildcard_constraints:
         dataset=any_of(GRID.datasets),
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=memory("data"),
     params:
         data=data_params,
         command=command("data", "{dataset}", depth=4),
+    message:
+        "Split the images of {wildcards.dataset} into train, valid and test"
     shell:
-        "python -m bars {params.command} > {log:q} 2>&1"
+        BARS
 
 
 # One generic rule per stage; they differ in nothing but the stage's name.
@@ -26,27 +32,43 @@ for stage in paths.STAGES:
         name:
             stage
         input:
-            stage_inputs(stage),
+            results=stage_inputs(stage),
             chain=stage_chain(stage),
             code=stage_code(stage),
         output:
             stage_outputs(stage),
         log:
             f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.log",
+        benchmark:
+            f"logs/{paths.run_dir(SCALE, '{group}', '{experiment}', '{seed}')}/{stage}.tsv"
         wildcard_constraints:
             group=any_of(GROUPS),
             experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
             seed=r"\d+",
+        retries: 1 if stage in RESUMED else 0
         conda:
             ENVIRONMENT
         threads: lambda wildcards: experiment_of(wildcards).runtime.threads
         resources:
             gpu=lambda wildcards: gpus(experiment_of(wildcards).runtime.device),
+            mem_mb=memory(stage),
         params:
             stage=stage_params(stage),
             command=command(stage, "{experiment}", "--seed", "{seed}", depth=6),
+        message:
+            f"{stage.capitalize()} {{wildcards.experiment}}, seed {{wildcards.seed}}"
         shell:
-            "python -m bars {params.command} > {log:q} 2>&1"
+            BARS
+
+
+rule of_another_scale:
+    input:
+        wrong_scale,
+    output:
+        f"{RESULTS}/{{scale}}/{{path}}",
+    wildcard_constraints:
+        scale=any_of(set(GRID.params.scales) - {SCALE}),
+        path=".+",
 
 
 # A group may have no run at this scale; dvc.yaml names its folder all the same.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ def write_figure(
     """
     if name not in FIGURES:
         raise GridError("no such figure", got=name, allowed=", ".join(FIGURES))
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's backend may not even be installed here
     from bars.report.figures import style
     from bars.report.results import Results
 

@@ -15,6 +15,7 @@ from bars.errors import ParamsError
 from bars.models.baselines import FAMILIES, build
 from bars.models.cell import DropPath
 from bars.params import BinarizeParams, ModelParams, Slot
+from tests.blocks import block
 
 SLOTS: tuple[tuple[Slot, int], ...] = (("cifar10", 8), ("imagenet", 32))
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -35,7 +36,7 @@ def tiny(
 ) -> nn.Module:
     torch.manual_seed(0)
     params = ModelParams(family=family, options=options, width=width)
-    return build(params, 5, size, slot, BinarizeParams())
+    return build(params, 5, size, slot, block(BinarizeParams))
 
 
 @pytest.mark.parametrize(("family", "options"), VARIANTS, ids=IDS)
@@ -203,7 +204,7 @@ def test_drop_path_reaches_the_cells_of_bnas() -> None:
 
 
 def test_xnor_rows_take_the_binarisation_of_params() -> None:
-    binarize = BinarizeParams(weight_scale="channel", activation_clip=0.7, weight_clip=0.9)
+    binarize = block(BinarizeParams, weight_scale="channel", activation_clip=0.7, weight_clip=0.9)
     for layout in ("bars", "plain"):
         model = build(
             ModelParams(family="resnet18-xnor", options={"layout": layout}, width=0.125), 5, 8, "cifar10", binarize

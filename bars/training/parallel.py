@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bars.errors import DeviceError, ParamsError
-from bars.stages.checkpoint import Checkpointer
+from bars.training.checkpoint import Checkpointer
 
 _TIMEOUT = datetime.timedelta(minutes=30)  # of one collective call: the first process may be writing a checkpoint
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bars.errors import DeviceError, ParamsError
-from bars.stages.parallel import SINGLE, Parallel, _take_device
+from bars.training.parallel import SINGLE, Parallel, _take_device
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("parallel")
@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error::FutureWarning", "-m", "tests.stages.two_processes", str(folder)]
+    command = [sys.executable, "-W", "error::FutureWarning", "-m", "tests.training.two_processes", str(folder)]
     waiting = [
         subprocess.Popen([*command, rank, size], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
         for rank, size in (("0", "2"), ("1", "2"), ("0", "1"))

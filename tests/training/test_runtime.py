@@ -12,27 +12,28 @@ from bars.errors import DeviceError
 from bars.models.template import Template
 from bars.models.unit import BinaryUnit, fuse
 from bars.params import BinarizeParams, RuntimeParams
-from bars.stages import runtime
-from bars.stages.runtime import Runtime
 from bars.stages.search import Search
+from bars.training import runtime
+from bars.training.runtime import Runtime
 from tests.architectures import space_params
+from tests.blocks import block
 from tests.stages.test_search import SPACE, Images, params
 
 
 def searching(**options: Any) -> Search:
     parts: tuple[Any, Any] = (Images(0), Images(1))
-    return Search(SPACE, BinarizeParams(), params(), RuntimeParams(device="cpu", **options), *parts, 0)
+    return Search(SPACE, block(BinarizeParams), params(), block(RuntimeParams, device="cpu", **options), *parts, 0)
 
 
 def notes(**options: Any) -> list[str]:
     lines: list[str] = []
-    Runtime.resolve(RuntimeParams(device="cpu", **options), lines.append)
+    Runtime.resolve(block(RuntimeParams, device="cpu", **options), lines.append)
     return [line.partition(":")[0] for line in lines]
 
 
 def losses(state: Search) -> list[float]:
     noise = torch.Generator().manual_seed(3)
-    part: Any = state.train
+    part: Any = state.train.part
     images, labels = part.images[:8], part.labels[:8]
     return [float(state._weight_step(images, labels, 1.0, noise)[0]) for _ in range(2)]
 
@@ -45,15 +46,15 @@ def threads() -> Any:
 
 
 def test_threads(threads: None) -> None:
-    Runtime.resolve(RuntimeParams(threads=2))
+    Runtime.resolve(block(RuntimeParams, threads=2))
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_device() -> None:
-    assert Runtime.resolve(RuntimeParams()).device.type == "cpu"
+    assert Runtime.resolve(block(RuntimeParams)).device.type == "cpu"
     with pytest.raises(DeviceError, match="the device is not there"):
-        Runtime.resolve(RuntimeParams(device="cuda:0"))
+        Runtime.resolve(block(RuntimeParams, device="cuda:0"))
 
 
 def test_bfloat16_changes_the_losses_and_a_cpu_is_warned_of() -> None:
@@ -100,7 +101,7 @@ def test_compile_falls_back_without_a_compiler(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.skipif(runtime.shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_compiled_units_compute_the_same() -> None:
-    template = Template.of(space_params(), BinarizeParams(), track=False)
+    template = Template.of(space_params(), block(BinarizeParams), track=False)
     torch.manual_seed(0)
     unit = BinaryUnit(4, 4, 3, template, shortcut=True, edges=2)
     x, scale = torch.randn(2, 4, 8, 8).contiguous(memory_format=torch.channels_last), torch.tensor([0.3, 0.7])

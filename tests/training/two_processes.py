@@ -1,4 +1,4 @@
-"""One of several processes of tests/stages/test_parallel.py: ``python -m tests.stages.two_processes OUT RANK SIZE``.
+"""One of several processes of test_parallel.py: ``python -m tests.training.two_processes OUT RANK SIZE``.
 
 With SIZE 1 it computes the same as one process. Everything the test compares is saved by every process.
 """
@@ -21,28 +21,32 @@ from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams, SearchParams
 from bars.pipeline.records import write_json
 from bars.space import SearchSpace
-from bars.stages.checkpoint import FileCheckpointer, NoCheckpoint
-from bars.stages.parallel import Parallel
 from bars.stages.retrain import retrain
-from bars.stages.runtime import Silent
 from bars.stages.search import search
 from bars.strategy.distribution import Distribution
+from bars.training.checkpoint import FileCheckpointer, NoCheckpoint
+from bars.training.parallel import Parallel
+from bars.training.progress import Silent
 from tests.architectures import random_genotype, space_params
+from tests.blocks import block
 
 SPACE = space_params(stages=2, cells_per_stage=1, init_channels=4, nodes=2)
 # Sums of an odd number of signs are never zero, where rounding would decide a gradient: equal to the last digits.
 ODD = space_params(stages=1, cells_per_stage=2, init_channels=5, nodes=3, widths=(0.6, 1.0))
-RUNTIME = RuntimeParams(device="cpu", threads=1)
-DATA = DataParams(source="digits", image_size=8, max_train=50, max_test=10, crop_padding=1)
-SEARCH = SearchParams(
+BINARIZE = block(BinarizeParams)
+RUNTIME = block(RuntimeParams, device="cpu", threads=1)
+DATA = block(DataParams, source="digits", image_size=8, max_train=50, max_test=10, crop_padding=1)
+SEARCH = block(
+    SearchParams,
     epochs=1,
     batch_size=16,
     warmup_epochs=0,
-    temperature={"start": 1.0, "end": 0.5},
-    entropy_weight={"start": -0.01, "end": 0.01},
+    temperature={"start": 1.0, "end": 0.5, "shape": "linear"},
+    entropy_weight={"start": -0.01, "end": 0.01, "shape": "linear"},
     budget={"biops": 40000},
     weight_lr=0.05,
     weight_lr_end=0.001,
+    grad_clip=5.0,
     alpha_lr=0.02,
     capacity="target",
     capacity_exponent=1.0,
@@ -53,14 +57,14 @@ SEARCH = SearchParams(
     weight_decay=3e-4,
     health={"flips": 0.0, "budget": 1.0, "entropy": 1.0},
 )
-RETRAIN = RetrainParams(epochs=1, batch_size=32, optimizer="sgd", lr=0.05)
+RETRAIN = block(RetrainParams, epochs=1, batch_size=32, optimizer="sgd", lr=0.05)
 
 
 def gradients(parallel: Parallel, sampling: str) -> dict[str, Tensor]:
     """In float64: the supernet's weight and sample gradients on this process's slice of one batch, put together."""
     torch.manual_seed(1)
     torch.set_default_dtype(torch.float64)
-    model = Supernet(ODD, BinarizeParams(), 8, 10).train()
+    model = Supernet(ODD, BINARIZE, 8, 10).train()
     images, labels = torch.randn(12, 3, 8, 8), torch.randint(0, 10, (12,))
     distribution = Distribution(SearchSpace.from_params(ODD), 0.1, torch.Generator().manual_seed(2))
     drawn = distribution.sample(sampling, 1.0, torch.Generator().manual_seed(4))
@@ -87,7 +91,7 @@ def statistics(parallel: Parallel) -> dict[str, Tensor]:
     torch.manual_seed(4)
     torch.set_default_dtype(torch.float64)
     genotype = random_genotype(SearchSpace.from_params(ODD), random.Random(6))
-    model = Network(ODD, BinarizeParams(), genotype, 8, 10).train()
+    model = Network(ODD, BINARIZE, genotype, 8, 10).train()
     images = torch.randn(2, 12, 3, 8, 8)
     parallel.synchronise(model)
     network = parallel.wrap(model)
@@ -107,10 +111,10 @@ def stages(parallel: Parallel, folder: Path) -> dict[str, Any]:
     write_json(split_file, make_split(DATA))
     split = read_split(split_file, DATA)
     train, valid, whole = (open_part(DATA, split, name) for name in ("train", "valid", "train+valid"))
-    searched = search(SPACE, BinarizeParams(), SEARCH, RUNTIME, train, valid, 0, NoCheckpoint(), Silent(), parallel)
+    searched = search(SPACE, BINARIZE, SEARCH, RUNTIME, train, valid, 0, NoCheckpoint(), Silent(), parallel)
     torch.manual_seed(0)
     genotype = random_genotype(SearchSpace.from_params(SPACE), random.Random(0))
-    model = Network(SPACE, BinarizeParams(), genotype, 8, 10)
+    model = Network(SPACE, BINARIZE, genotype, 8, 10)
     trained = retrain(model, RETRAIN, RUNTIME, whole, 0, NoCheckpoint(), Silent(), parallel)
     return {
         "search": searched.epochs,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from bars.stages.optimizers import SGD, Adam, Optimizer
+from bars.training.optimizers import SGD, Adam, Optimizer
 
 ADAM = {"betas": (0.5, 0.99), "weight_decay": 1e-3}
 CASES: list[tuple[type[Optimizer], Any, dict[str, Any]]] = [
@@ -79,7 +79,7 @@ def test_a_parameter_without_a_gradient_rests() -> None:
 
 def test_a_step_does_not_load_the_compiler() -> None:
     script = (
-        "import sys, torch; from bars.stages.optimizers import Adam, SGD\n"
+        "import sys, torch; from bars.training.optimizers import Adam, SGD\n"
         "w = [torch.nn.Parameter(torch.ones(3))]\n"
         "for o in (Adam(w, 0.1, weight_decay=0.0), SGD(w, 0.1, momentum=0.9, weight_decay=0.0)):\n"
         "    w[0].grad = torch.ones(3); o.step()\n"

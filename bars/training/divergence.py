@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bars.errors import DivergenceError
-from bars.stages.checkpoint import Checkpointer
+from bars.training.checkpoint import Checkpointer
 
 
 def finite(row: Mapping[str, float], model: nn.Module) -> bool:

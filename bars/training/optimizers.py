@@ -110,3 +110,12 @@ class Adam(Optimizer):
                 lr=self.lr,
                 **options,
             )
+
+
+def make_optimizer(
+    name: str, weights: list[nn.Parameter], lr: float, *, momentum: float, weight_decay: float, nesterov: bool = False
+) -> Optimizer:
+    """The update rule that params.yaml names: ``adam``, or ``sgd``, which alone has momentum."""
+    if name == "adam":
+        return Adam(weights, lr, weight_decay=weight_decay)
+    return SGD(weights, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)

@@ -1,0 +1,71 @@
+"""A study of the repository gives its tables, figures and page again, byte for byte, and notices a changed one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bars.cli import main
+from bars.errors import RecordError
+from bars.pipeline import paths
+from tests.grids import TREE
+from workflow.scripts import study
+
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which experiment a ran, and its study."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "params.yaml").write_text(yaml.safe_dump(TREE, sort_keys=False))
+    with contextlib.chdir(folder):
+        assert main(["data", "cifar10"]) == 0
+        for name in paths.STAGES:
+            assert main([name, "a", "--seed", str(SEED)]) == 0
+        assert study.main("land", "results", "params.yaml", "landed") == 0
+        assert study.main("write", "landed") == 0
+    return folder / "landed"
+
+
+@pytest.fixture
+def copy(landed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(landed, tmp_path / "landed"))
+
+
+def test_a_study_holds_every_record_and_no_tensor(landed: Path) -> None:
+    names = {path.name for path in landed.rglob("*") if path.is_file()}
+    assert {"metrics.json", "genotype.json", "epochs.csv", "alphas.parquet", "provenance.json", "split.json"} <= names
+    assert not any(name.endswith(".pt") for name in names)
+    text = (landed / "README.md").read_text()
+    assert "| search | 1 |" in text and "# Study landed" in text
+
+
+def test_it_is_verified_and_a_changed_table_is_told(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.main("verify", str(copy)) == 0
+    (copy / "README.md").write_text("# Better than it was\n")
+    (copy / "invented.csv").write_text("a\n1\n")
+    assert study.main("verify", str(copy)) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"{copy}/{name} is not what the records give" for name in ("README.md", "invented.csv")
+    ]
+
+
+def test_a_changed_record_is_refused(copy: Path) -> None:
+    found = next(copy.rglob("candidates.csv"))
+    found.write_text(found.read_text() + "\n")
+    with pytest.raises(RecordError, match="does not chain"):
+        study.main("verify", str(copy))
+
+
+def test_tensors_are_needed_where_they_should_be(copy: Path) -> None:
+    from bars.pipeline.provenance import verify_chain
+
+    metrics = next(copy.rglob("metrics.json"))
+    with pytest.raises(RecordError, match="missing"):
+        verify_chain(metrics, copy / "records")
+    assert len(verify_chain(metrics, copy / "records", tensors=False)) > 5

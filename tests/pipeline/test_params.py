@@ -1,0 +1,58 @@
+"""What the declarations of the fields promise: one place for a default, one mark for what changes no result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from bars.params import Block, DataParams, ReportParams, RuntimeParams
+from bars.pipeline.experiments import Grid
+from bars.pipeline.schema import BLOCKS
+from tests.blocks import block, tree
+
+MakeGrid = Callable[..., Grid]
+
+
+def given_twice(model: type[Block], values: Mapping[str, Any], at: str) -> Iterator[str]:
+    """Fields that params.yaml gives a value to, and their class another."""
+    for name, field in model.model_fields.items():
+        if name in values and not field.is_required():
+            yield f"{at}.{name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Block) and isinstance(values.get(name), Mapping):
+            yield from given_twice(kind, values[name], f"{at}.{name}")
+
+
+def test_a_default_stands_in_one_place() -> None:
+    blocks = {**tree()["defaults"], "runtime": tree()["runtime"]}
+    found = [name for key, values in blocks.items() for name in given_twice(BLOCKS[key], values, key)]
+    assert found + list(given_twice(ReportParams, tree()["report"], "report")) == []
+    assert list(given_twice(DataParams, {"flip": True, "source": "digits"}, "data")) == ["data.flip"]
+
+
+def test_what_changes_no_result_decides_nothing() -> None:
+    runtime = block(RuntimeParams, device="cuda:1", threads=3)
+    assert runtime.deciding("search") == block(RuntimeParams, threads=3, device="cpu").deciding("search")
+    assert set(RuntimeParams.model_fields) - set(runtime.deciding("search")) == {"device"}
+    data = block(DataParams, source="digits", image_size=8)
+    left_out = {stage: set(DataParams.model_fields) - set(data.deciding(stage)) for stage in ("data", "retrain")}
+    assert left_out == {"data": {"download", "workers"}, "retrain": {"path", "download", "workers"}}
+
+
+@pytest.mark.parametrize(
+    ("edits", "split", "stages"),
+    [
+        ({"runtime/device": "auto"}, False, False),
+        ({"runtime/threads": 2}, False, True),
+        ({"defaults/data/workers": 3}, False, False),
+        ({"defaults/data/path": "elsewhere"}, True, False),
+        ({"defaults/data/split_seed": 3}, True, True),
+    ],
+)
+def test_stages_record_what_decides_them(edits: dict[str, Any], split: bool, stages: bool, make_grid: MakeGrid) -> None:
+    before, after = make_grid(), make_grid(edits)
+    assert (before.dataset_params("cifar10") != after.dataset_params("cifar10")) == split
+    for stage in before["a"].stages:
+        assert (before["a"].stage_params(stage) != after["a"].stage_params(stage)) == stages

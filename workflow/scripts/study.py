@@ -1,0 +1,100 @@
+"""A study in the repository: the records of a finished scale, and the tables, figures and page made from them.
+
+Usage: python -m workflow.scripts.study land RESULTS PARAMS STUDY    copy the records of PARAMS' scale into STUDY
+       python -m workflow.scripts.study write STUDY                  make its tables, figures and page again
+       python -m workflow.scripts.study verify STUDY                 the same, compared with what stands there
+
+Records are what the stages wrote, but for the tensors (*.pt), which are known by their hashes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from bars.commands.artifact import verify_results
+from bars.errors import BarsError, RecordError
+from bars.pipeline import paths
+from bars.pipeline.experiments import Grid
+from bars.pipeline.load import Params, load_params
+from bars.report.figures import write_figure
+from bars.report.inputs import FIGURES, TABLES
+from bars.report.tables import write_table
+from workflow.scripts.study_page import page
+
+PARAMS, RECORDS, PAGE = "params.yaml", "records", "README.md"
+KEPT = {".csv", ".md", ".png"}  # of tables and figures; the other formats say the same
+
+
+def land(results: Path, params: Path, study: Path) -> None:
+    """Copy the finished stages of the active scale, and the parameters, in one file without includes."""
+    loaded = load_params(params)
+    grid = Grid(loaded)
+    folders = [paths.data_dir(grid.scale, name) for name in grid.datasets]
+    for e in grid.runnable():
+        folders += [e.dir(stage, seed) for seed in e.seeds for stage in e.stages]
+    for folder in folders:
+        if (results / folder / paths.PROVENANCE).is_file():
+            shutil.copytree(
+                results / folder, study / RECORDS / folder, ignore=shutil.ignore_patterns("*.pt"), dirs_exist_ok=True
+            )
+    tree = {**loaded.tree, "scales": {grid.scale: loaded.tree["scales"][grid.scale]}, "scale": grid.scale}
+    (study / PARAMS).write_text(yaml.safe_dump(tree, sort_keys=False, width=120), encoding="utf-8")
+
+
+def write(study: Path, out: Path) -> list[Path]:
+    """Tables, figures and page of a study, made from its records into ``out``; what has no result yet is left out."""
+    loaded, records = load_params(study / PARAMS), study / RECORDS
+    grid = Grid(loaded)
+    made = [path for name in (*TABLES, *FIGURES) for path in _artifact(name, loaded, grid, records, out)]
+    for path in [path for path in made if path.suffix not in KEPT]:
+        path.unlink()
+    (out / PAGE).write_text(page(study.name, grid, records, out), encoding="utf-8")
+    return [*(path for path in made if path.suffix in KEPT), out / PAGE]
+
+
+def _artifact(name: str, loaded: Params, grid: Grid, records: Path, out: Path) -> list[Path]:
+    verify_results(name, grid, records, tensors=False)
+    writer = write_figure if name in FIGURES else write_table
+    try:
+        return writer(name, loaded, grid.scale, records, out)
+    except RecordError as error:
+        print(f"{name}: left out: {error.what}", file=sys.stderr)
+        return []
+
+
+def differences(study: Path) -> list[str]:
+    """Files that are not, byte for byte, what the records give."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = {path.name: path.read_bytes() for path in write(study, Path(folder))}
+    there = {path.name: path.read_bytes() for path in study.iterdir() if path.suffix in KEPT}
+    return sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+
+
+def main(*words: str) -> int:
+    match words:
+        case ("land", results, params, study):
+            Path(study).mkdir(parents=True, exist_ok=True)
+            land(Path(results), Path(params), Path(study))
+        case ("write", study):
+            write(Path(study), Path(study))
+        case ("verify", study):
+            wrong = differences(Path(study))
+            print("\n".join(f"{study}/{name} is not what the records give" for name in wrong) or f"{study}: verified")
+            return 1 if wrong else 0
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except BarsError as error:
+        print(f"study: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
