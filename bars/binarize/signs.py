@@ -11,7 +11,7 @@ from torch.autograd import Function
 
 # One step of float32 above 1: makes hardtanh_backward's open window closed, so that a latent weight that was clamped
 # to exactly the edge of the window is not frozen there.
-_CLOSED = 1.0 + 2.0**-23
+CLOSED = 1.0 + 2.0**-23
 
 
 def binary_sign(x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class _SignClip(Function):
 
 def sign_clip_gradient(grad: Tensor, x: Tensor, clip: float) -> Tensor:
     """grad where |x| <= clip, else 0; one fused kernel."""
-    bound = clip * _CLOSED
+    bound = clip * CLOSED
     result: Tensor = torch.ops.aten.hardtanh_backward(grad, x, -bound, bound)
     return result
 

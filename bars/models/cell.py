@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bars.binarize.signs import binary_sign
+from bars.models.native import Native
 from bars.models.staggered import pooled_twice
+from bars.models.sums import add_scaled, masked
 from bars.models.template import Template
 from bars.models.unit import BinaryUnit
-from bars.models.width import Width, apply_mask, fit_channels
+from bars.models.width import Width, fit_channels
 from bars.space import SHORTCUT, Edge, kernel_size
 
 
@@ -52,6 +54,8 @@ class Cell(nn.Module):
     Input [N, nodes * c_in, H, W], output [N, nodes * c, H/stride, W/stride]. ``candidates`` names the primitives of
     each edge: all of the space in a supernet, the chosen one in a derived network.
     """
+
+    native: Native | None = None
 
     def __init__(
         self,
@@ -118,16 +122,16 @@ class Cell(nn.Module):
                 # Nothing is added to this node any more: all its edges come from nodes before it.
                 features = totals[node - 1]
                 if width is not None:
-                    features = totals[node - 1] = apply_mask(features, width, 1)
+                    features = totals[node - 1] = masked(features, width, 1, self.native)
             self._send_shortcuts(node, features, active, totals)
             self._send_units(node, features, (width, target), active, totals)
         if target is not None:
-            totals[-1] = apply_mask(totals[-1], target, 1)
+            totals[-1] = masked(totals[-1], target, 1, self.native)
         out = torch.cat(totals, dim=1)
         carried = self._carried(x, normed, source, target, channels)
         if carried is not None:
             out += carried
-        return out if target is None else apply_mask(out, target, self.nodes)
+        return out if target is None else masked(out, target, self.nodes, self.native)
 
     def _preprocessed(self, x: Tensor, normed: Tensor, source: Width | None, inner: Width | None) -> Tensor:
         """The first node's features [N, inner, H, W], with the mean of the nodes of ``x`` where the template asks."""
@@ -150,13 +154,15 @@ class Cell(nn.Module):
         self, node: int, features: Tensor, active: Sequence[Mapping[str, Tensor | None]], totals: list[Tensor]
     ) -> None:
         """Add the shortcuts that leave ``node`` to the totals of the nodes behind it."""
-        carried: Tensor | None = None
-        for (tail, head), names in zip(self.edges, active, strict=True):
-            if tail == node and SHORTCUT in names:
-                if carried is None:
-                    carried = pooled_twice(features) if node == 0 and self.stride == 2 else features
-                scale, total = names[SHORTCUT], totals[head - 1]
-                totals[head - 1] = total.add_(carried) if scale is None else total.addcmul_(carried, scale)
+        leaving = zip(self.edges, active, strict=True)
+        sent = [(head - 1, names[SHORTCUT]) for (tail, head), names in leaving if tail == node and SHORTCUT in names]
+        if not sent:
+            return
+        carried = pooled_twice(features) if node == 0 and self.stride == 2 else features
+        heads, scales = zip(*sent, strict=True)
+        sums = add_scaled([totals[head] for head in heads], carried, scales, self.native)
+        for head, total in zip(heads, sums, strict=True):
+            totals[head] = total
 
     def _send_units(
         self,

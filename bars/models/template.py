@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
+from bars.models.norm import BatchNorm
 from bars.params import BinarizeParams, SpaceParams
 
 
@@ -40,6 +39,6 @@ class Template:
             mask_activations=width_mask == "activation",
         )
 
-    def normalize(self, channels: int) -> nn.BatchNorm2d:
+    def normalize(self, channels: int) -> BatchNorm:
         """Batch normalisation without affine part; without ``track`` it always uses the batch's own statistics."""
-        return nn.BatchNorm2d(channels, affine=False, track_running_stats=self.track)
+        return BatchNorm(channels, self.track)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bars.models.cell_conv import CellConv2d
+from bars.models.native import Native
 from bars.models.staggered import interleave
 from bars.models.template import Template
 from bars.models.unit_gradient import UnitFunction
@@ -87,12 +88,7 @@ class BinaryUnit(nn.Module):
         gain, bias = (None if v is None else self.active(v, rows, source) for v in (self.gain, self.bias))
         mask = source.per_block(self.in_blocks) if source is not None and self.mask_activations else None
         together = self._together(normed, weights[0])
-        split = [_split(t, together, len(weights[0])) for t in (gain, bias, scale, *weights)]
-        outputs: list[Tensor] = []
-        for i, (gain, bias, scale, *weights) in enumerate(zip(*split, strict=True)):
-            into = totals[i * together : (i + 1) * together]
-            outputs += UnitFunction.apply(self, normed, signs, gain, bias, mask, scale, *weights, *into)
-        return outputs
+        return list(UnitFunction.apply(self, together, normed, signs, gain, bias, mask, scale, *weights, *totals))
 
     def _together(self, normed: Tensor, weight: Tensor) -> int:
         """How many edges one grouped convolution computes."""
@@ -150,8 +146,10 @@ def fuse(model: nn.Module) -> None:
             module.kernels = kernels
 
 
-def _split(tensor: Tensor | None, size: int, edges: int) -> Sequence[Tensor | None]:
-    """Parts of ``size`` edges each of a tensor [edges, ...]."""
-    if tensor is None or size == edges:
-        return [tensor] * (edges // size)
-    return torch.split(tensor, size)
+def use_native(model: nn.Module, native: Native) -> None:
+    """Have every unit, batch norm and cell of ``model`` use native passes."""
+    for module in model.modules():
+        if isinstance(module, BinaryUnit):
+            module.kernels = native.kernels()
+        elif hasattr(type(module), "native"):
+            setattr(module, "native", native)  # noqa: B010 - a class that says so, not a submodule

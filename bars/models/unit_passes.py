@@ -14,92 +14,104 @@ from bars.models.staggered import pooled_twice, pooled_twice_backward
 Carried = Literal["nothing", "same", "pooled twice"]  # what a unit's own shortcut adds of its input
 
 
-def _signs(normed: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+class Edges(NamedTuple):
+    """What G edges of a unit read: normalised features [N, in, H, W]; gain, bias [G, in] and scale [G], or None."""
+
+    normed: Tensor
+    gain: Tensor | None
+    bias: Tensor | None
+    scale: Tensor | None
+    carried: Carried
+
+
+def signs_of(edges: Edges) -> Tensor:
     """What the convolution sees, [N, G * in, H, W]."""
-    return binary_sign(_affine(normed, gain, bias))
+    return binary_sign(affine(edges))
 
 
-def _output(
-    y: Tensor,
-    normed: Tensor,
-    gain: Tensor | None,
-    bias: Tensor | None,
-    carried: Carried,
-    totals: Sequence[Tensor],
-    scale: Tensor | None,
-) -> Tensor:
-    """The unit's output from that of its convolution ``y``; it is added to the totals, each times its scale."""
-    if carried != "nothing":
-        x = _affine(normed, gain, bias)
-        y += x if carried == "same" else pooled_twice(x)
+def add_output(y: Tensor, edges: Edges, totals: Sequence[Tensor]) -> Tensor:
+    """The unit's output, from that of its convolution ``y``, in place; it is added to the totals, times the scale."""
+    if edges.carried != "nothing":
+        x = affine(edges)
+        y += x if edges.carried == "same" else pooled_twice(x)
     y = y.relu_()
     for i, (total, output) in enumerate(zip(totals, y.chunk(max(1, len(totals)), dim=1), strict=False)):
-        _ = total.add_(output) if scale is None else total.addcmul_(output, scale[i])
+        _ = total.add_(output) if edges.scale is None else total.addcmul_(output, edges.scale[i])
     return y
 
 
-def _output_backward(
-    grads: Sequence[Tensor],
-    y: Tensor,
-    normed: Tensor,
-    signs: Tensor | None,
-    gain: Tensor | None,
-    bias: Tensor | None,
-    needs_scale: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+def output_backward(
+    grads: Sequence[Tensor], y: Tensor, edges: Edges, signs: Tensor | None, needs_scale: bool
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
     """Gradient of the convolution's output (not yet times the scale), its input before and after the sign once more,
     gradient of the scale.
     """
     grad = grads[0] if len(grads) == 1 else torch.cat(list(grads), dim=1)
     dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
     d_scale = _channel_sums(grad, y).view(len(grads), -1).sum(1) if needs_scale else None
-    x = _affine(normed, gain, bias)
+    x = affine(edges)
     return dy, x, binary_sign(x) if signs is None else signs, d_scale
 
 
-def _signs_backward(
+class Gradients(NamedTuple):
+    """Of the normalised features, gain, bias and width mask."""
+
+    normed: Tensor
+    gain: Tensor | None = None
+    bias: Tensor | None = None
+    mask: Tensor | None = None
+
+
+def signs_backward(
     dx: Tensor,
     dy: Tensor,
-    normed: Tensor,
-    x: Tensor,
+    x: Tensor | None,
     signs: Tensor,
-    gain: Tensor | None,
+    edges: Edges,
     mask: Tensor | None,
-    scale: Tensor | None,
-    carried: Carried,
     clip: float,
     needs_affine: bool,
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of the normalised features, gain, bias and mask, from those of the convolution's input and output."""
-    edges = dx.shape[1] // normed.shape[1]
+    added_to: Tensor | None,
+) -> Gradients:
+    """From the gradients of the convolution's input and output; that of the features is added to ``added_to``."""
+    x = affine(edges) if x is None else x
+    normed, gain, scale = edges.normed, edges.gain, edges.scale
+    count = dx.shape[1] // normed.shape[1]
     d_mask = None
     if mask is not None:
-        # The mask is inside the weight. Where it is zero nothing passes, and any finite value does.
-        through = _channel_sums(dx, signs).view(edges, -1).sum(0)
-        d_mask = through / mask.clamp_min(torch.finfo(mask.dtype).tiny)
+        d_mask = mask_gradient(_channel_sums(dx, signs).view(count, -1).sum(0), mask)
     dx = sign_clip_gradient(dx, x, clip)
-    if carried != "nothing":
-        d_carried = dy if carried == "same" else pooled_twice_backward(dy, x)
+    if edges.carried != "nothing":
+        d_carried = dy if edges.carried == "same" else pooled_twice_backward(dy, x)
         if scale is None:
             dx += d_carried
         else:
-            dx.addcmul_(d_carried, _per_channel(scale.repeat_interleave(dx.shape[1] // edges), dx))
+            dx.addcmul_(d_carried, _per_channel(scale.repeat_interleave(dx.shape[1] // count), dx))
     d_gain = d_bias = None
     if gain is not None:
         if needs_affine:
-            d_gain = _channel_sums(dx, _repeated(normed, edges)).view_as(gain)
+            d_gain = _channel_sums(dx, _repeated(normed, count)).view_as(gain)
             d_bias = dx.sum((0, 2, 3), dtype=gain.dtype).view_as(gain)
         dx *= _per_channel(gain, dx)
-    return dx if edges == 1 else _summed(dx, edges), d_gain, d_bias, d_mask
+    d_normed = dx if count == 1 else _summed(dx, count)
+    return Gradients(d_normed if added_to is None else added_to.add_(d_normed), d_gain, d_bias, d_mask)
+
+
+def mask_gradient(through: Tensor, mask: Tensor) -> Tensor:
+    """Gradient of a width mask from the sum of dx * sign, where the mask is inside the weight.
+
+    Where it is zero nothing passes, and any finite value does.
+    """
+    return through / mask.clamp_min(torch.finfo(mask.dtype).tiny)
 
 
 class Kernels(NamedTuple):
     """The elementwise parts of a unit; as they are, or each merged into few kernels by torch.compile."""
 
-    signs: Callable[..., Tensor] = _signs
-    output: Callable[..., Tensor] = _output
-    output_backward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]] = _output_backward
-    signs_backward: Callable[..., tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]] = _signs_backward
+    signs_of: Callable[[Edges], Tensor] = signs_of
+    add_output: Callable[[Tensor, Edges, Sequence[Tensor]], Tensor] = add_output
+    output_backward: Callable[..., tuple[Tensor, Tensor | None, Tensor, Tensor | None]] = output_backward
+    signs_backward: Callable[..., Gradients] = signs_backward
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:
@@ -122,8 +134,9 @@ def _channel_sums(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((0, 2, 3), dtype=torch.promote_types(a.dtype, torch.float32))
 
 
-def _affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """The affine part of batch norm of G edges, [N, C, H, W] -> [N, G * C, H, W]; none with ``norm: node``."""
+def affine(edges: Edges) -> Tensor:
+    """The affine part of batch norm of G edges, [N, G * C, H, W]; none with ``norm: node``."""
+    x, gain, bias = edges.normed, edges.gain, edges.bias
     if gain is None or bias is None:
         return x
     return torch.addcmul(_per_channel(bias, x), _repeated(x, gain.shape[0]), _per_channel(gain, x))

@@ -1,0 +1,76 @@
+"""The compiler and the cache of native.cpp: built once for each source, compiler and processor."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+
+
+class BuildError(Exception):
+    """There is no library, and why: one line."""
+
+
+def library(source: Path) -> ctypes.CDLL:
+    """The compiled source from the cache of this user, which a first call fills within seconds.
+
+    Raises BuildError where there is no compiler, no folder to write to, or the compiler does not take the source.
+    """
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        raise BuildError("there is no C++ compiler ($CXX or g++)")
+    try:
+        built = cache_folder() / f"{source.stem}-{_key(source, Path(compiler))}.so"
+        if not built.exists():
+            _build(compiler, source, built)
+        return ctypes.CDLL(str(built))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{source.name} cannot be compiled ({_reason(error)})") from error
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept: $XDG_CACHE_HOME/bars, else ~/.cache/bars."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bars"
+
+
+def _key(source: Path, compiler: Path) -> str:
+    """Hash of all that the library's code depends on."""
+    there = compiler.resolve()
+    stat = there.stat()
+    parts = (source.read_text(), FLAGS, str(there), stat.st_size, stat.st_mtime_ns, sys.platform, _processor())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+
+
+def _processor() -> list[str]:
+    """What -march=native sees: a home folder may be shared by several kinds of machine."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return [platform.machine(), platform.processor()]
+    lines = cpuinfo.read_text().partition("\n\n")[0].splitlines()
+    return [line for line in lines if line.startswith(("model", "cpu family", "flags", "Features", "CPU part"))]
+
+
+def _build(compiler: str, source: Path, built: Path) -> None:
+    """Compile to a temporary sibling and rename: two processes at once waste time, but never see half a file."""
+    built.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(suffix=".so", dir=built.parent)
+    os.close(handle)
+    try:
+        command = [compiler, *FLAGS, "-o", temporary, str(source)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        os.replace(temporary, built)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    said = getattr(error, "stderr", None) or str(error)
+    return str(said).strip().splitlines()[0][:200]

@@ -1,0 +1,82 @@
+"""What cells do with whole feature maps: add them, each times a scalar, and mask their channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from bars.models.native import LAYOUT, Native, addresses, fits, packed, readable, steps
+from bars.models.width import Width, apply_mask
+
+
+def add_scaled(
+    totals: Sequence[Tensor], x: Tensor, scales: Sequence[Tensor | None], native: Native | None
+) -> list[Tensor]:
+    """Add x, times each total's scale where it has one, to the totals in place."""
+    if native is None or not fits(x, *totals) or any(total.shape != x.shape for total in totals):
+        pairs = zip(totals, scales, strict=True)
+        return [total.add_(x) if scale is None else total.addcmul_(x, scale) for total, scale in pairs]
+    given = [scale for scale in scales if scale is not None]
+    return list(AddScaledFunction.apply(native, x, torch.stack(given) if given else None, *totals))
+
+
+class AddScaledFunction(Function):
+    """All shortcuts that leave one node: its features are read once, and their gradient is written once."""
+
+    @staticmethod
+    def forward(ctx: Any, native: Native, x: Tensor, scale: Tensor | None, *totals: Tensor) -> tuple[Tensor, ...]:
+        native("add_scaled", x, addresses(totals), packed(scale), len(totals), x.numel())
+        ctx.native = native
+        ctx.save_for_backward(x if ctx.needs_input_grad[2] else None, scale)
+        ctx.mark_dirty(*totals)
+        return totals
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale = ctx.saved_tensors
+        read = [readable(grad) for grad in grads]
+        n, c, h, w = grads[0].shape
+        dx = torch.empty((n, c, h, w), memory_format=LAYOUT)
+        d_scale = None if x is None else torch.empty_like(scale)
+        shape = (n * h * w, c, len(read))
+        ctx.native("add_scaled_backward", addresses(read), steps(read), x, packed(scale), dx, d_scale, *shape)
+        return None, dx, d_scale, *grads
+
+
+def masked(x: Tensor, width: Width, blocks: int, native: Native | None) -> Tensor:
+    """``apply_mask``, by native passes where there are any."""
+    mask = width.per_block(blocks)
+    if mask is None or native is None or not fits(x) or mask.dtype != torch.float32:
+        return apply_mask(x, width, blocks)
+    out: Tensor = MaskFunction.apply(native, x, mask)
+    return out
+
+
+class MaskFunction(Function):
+    """x * mask; both gradients in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, native: Native, x: Tensor, mask: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        out = torch.empty_like(x)
+        native("masked", x, packed(mask), out, n * h * w, c)
+        ctx.native = native
+        ctx.save_for_backward(x, mask)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, mask = ctx.saved_tensors
+        n, c, h, w = x.shape
+        read, dx = readable(grad), torch.empty_like(x)
+        d_mask = mask.new_empty(c) if ctx.needs_input_grad[2] else None
+        step = steps([read])[0]
+        ctx.native("masked_backward", read, step, x, packed(mask), dx, d_mask, n * h * w, c)
+        return None, dx, d_mask
