@@ -44,4 +44,6 @@ def num_classes(data: models.DataParams) -> int | None:
         return 10
     root = Path(data.path or "")
     folder = root / "train" if (root / "train").is_dir() else root
-    return sum(p.is_dir() for p in folder.iterdir()) if data.path and folder.is_dir() else None
+    if not data.path or not folder.is_dir():
+        return None
+    return sum(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())

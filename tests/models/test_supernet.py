@@ -174,7 +174,7 @@ def test_the_head_norm_is_a_plain_normalisation_under_the_width_mask() -> None:
 
 def test_the_preprocess_shortcut_adds_the_mean_of_the_nodes() -> None:
     torch.manual_seed(0)
-    template = Template.of(space_params(preprocess_shortcut=True), BinarizeParams(), track=False)
+    template = Template.of(space_params(preprocess_shortcut=True), block(BinarizeParams), track=False)
     edges = [(i, j) for j in range(1, 5) for i in range(j)]
     cell = Cell(edges, [("shortcut",) if e == (0, 1) else ("none",) for e in edges], 4, 4, 1, template)
     cell.shortcut_kind = "none"
