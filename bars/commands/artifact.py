@@ -1,4 +1,4 @@
-"""``bars table`` and ``bars figure``: check the results they read, then let the report write."""
+"""``bars table``, ``bars figure`` and ``bars report``: check the results they read, then let the report write."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def write_artifact(write: Write, name: str, params: Path, scale: str | None, res
         verify_results(name, Grid(loaded, scale), results)
     for path in write(name, loaded, scale, results, out):
         print(path)
+    return 0
+
+
+def write_report(params: Path, scale: str | None, results: Path, figures: Path, out: Path) -> int:
+    """Write the page for reviewers, of results that chain back to their data."""
+    from bars.report.page import write_page
+
+    loaded = load_params(params)
+    for name in (*TABLES, *FIGURES):
+        verify_results(name, Grid(loaded, scale), results)
+    print(write_page(loaded, scale, results, figures, out))
     return 0
 
 

@@ -122,22 +122,23 @@ class Table:
         lines = [f"<p>{escape(self.caption)}</p>"]
         for part, rows in self._by_part().items():
             lines += [f"<h3>{escape(part)}</h3>"] if part else []
-            lines += ['<div class="wide"><table>', *self._html_rows(rows), "</table></div>"]
+            lines.append(self.html_table(rows))
         lines += ['<ul class="notes">', *(f"<li>{escape(note)}</li>" for note in self.notes), "</ul>"]
         return "\n".join(lines)
 
-    def _html_rows(self, rows: Sequence[Row]) -> list[str]:
+    def html_table(self, rows: Sequence[Row]) -> str:
+        """Some of its rows under their heads."""
         columns = self._beside()
         kind = {"r": ' class="number"', "l": ""}
         head = "".join(f"<th{kind[c.align]}>{escape(c.title)}</th>" for c in columns)
-        lines = [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+        lines = ['<div class="wide"><table>', f"<thead><tr>{head}</tr></thead><tbody>"]
         for row in rows:
             below = self._below(row)
             cells = "".join(f"<td{kind[c.align]}>{escape(c.text(row))}</td>" for c in columns)
             lines.append(f"<tr{' class=above' if below else ''}>{cells}</tr>")
             if below:
                 lines.append(f'<tr><td colspan="{len(columns)}"><div class="below">{escape(below)}</div></td></tr>')
-        return [*lines, "</tbody>"]
+        return "\n".join([*lines, "</tbody></table></div>"])
 
     def latex(self) -> str:
         """A float per part, across a page turned on its side; needs the packages array, booktabs and rotating."""
