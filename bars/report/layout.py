@@ -61,6 +61,7 @@ class Table:
     notes: Sequence[str] = field(default=())
     number: str = ""
     parts: str = ""
+    in_caption: Sequence[str] = ()  # columns that HTML and LaTeX leave to the caption
 
     @property
     def heading(self) -> str:
@@ -72,7 +73,8 @@ class Table:
 
     def _beside(self) -> list[Column]:
         """Columns of a part in HTML and LaTeX; what stands below is apart."""
-        return [column for column in self._visible() if column.name != self.parts and not column.below]
+        apart = (self.parts, *self.in_caption)
+        return [column for column in self._visible() if column.name not in apart and not column.below]
 
     def _below(self, row: Row) -> str:
         texts = [column.text(row) for column in self._visible() if column.below]
@@ -148,7 +150,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def _latex_part(self, part: str, rows: Sequence[Row], label: str) -> list[str]:
-        columns = [column for column in self._beside() if column.name != "data_set"]  # the caption says it
+        columns = self._beside()
         remarks = list(dict.fromkeys(below for row in rows if (below := self._below(row))))
         mark = {below: str(i + 1) for i, below in enumerate(remarks)}
         body = [
