@@ -47,8 +47,8 @@ format: $(ENV)           ## rewrite sources in the project's style
 dvc: $(ENV)              ## the same DAG through DVC, which records and caches the outputs
 	$(RUN) dvc repro $(ARGS)
 
-report: $(ENV)           ## report.html: tables, figures, captions and run times of the active scale
-	$(RUN) snakemake --report report.html
+report: $(ENV)           ## report.html: verdicts, figures, tables, what ran and how long, at the active scale
+	$(RUN) snakemake --cores $(CORES) report.html
 
 adopt: $(ENV)            ## after `dvc pull` in a fresh clone: tell Snakemake that the restored results are up to date
 	$(RUN) python -m workflow.scripts.adopt $(ARGS)

@@ -107,6 +107,14 @@ def _figure(args: argparse.Namespace) -> int:
     return write_artifact(write_figure, args.name, args.params, args.scale, args.results, out)
 
 
+def _report(args: argparse.Namespace) -> int:
+    from bars.commands.artifact import write_report
+
+    return write_report(
+        args.params, args.scale, args.results, args.figures or args.results.parent / "figures", args.out
+    )
+
+
 def _export(args: argparse.Namespace) -> int:
     from bars.commands.export import export
 
@@ -171,6 +179,9 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(kind, f"write one {kind} from the results", run)
         sub.add_argument("name", metavar="NAME", help=names)
         sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: results, or figures)")
+    sub = command("report", "write one page for reviewers: verdicts, figures, tables, what ran", _report)
+    sub.add_argument("--figures", type=Path, metavar="DIR", help="the figures drawn (default: figures, beside results)")
+    sub.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
     sub = command("export", "write a trained network as ONNX and packed, with its genotype and a card", _export)
     sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
     sub.add_argument("--seed", type=int, required=True, metavar="N", help="one of the scale's seeds")

@@ -1,4 +1,4 @@
-"""``bars table`` and ``bars figure``: check the results they read, let the report write, keep a copy by study."""
+"""``bars table``, ``bars figure``, ``bars report``: check the results they read, let the report write, keep a copy."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ def write_artifact(write: Write, name: str, params: Path, scale: str | None, res
         kept.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, kept / path.name)
         print(path)
+    return 0
+
+
+def write_report(params: Path, scale: str | None, results: Path, figures: Path, out: Path) -> int:
+    """Write the page for reviewers, of results that chain back to their data."""
+    from bars.report.page import write_page
+
+    loaded = load_params(params)
+    for name in (*TABLES, *FIGURES):
+        verify_results(name, Grid(loaded, scale), results)
+    print(write_page(loaded, scale, results, figures, out))
     return 0
 
 

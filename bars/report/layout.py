@@ -61,6 +61,7 @@ class Table:
     notes: Sequence[str] = field(default=())
     number: str = ""
     parts: str = ""
+    in_caption: Sequence[str] = ()  # columns that HTML and LaTeX leave to the caption
 
     @property
     def heading(self) -> str:
@@ -72,7 +73,8 @@ class Table:
 
     def _beside(self) -> list[Column]:
         """Columns of a part in HTML and LaTeX; what stands below is apart."""
-        return [column for column in self._visible() if column.name != self.parts and not column.below]
+        apart = (self.parts, *self.in_caption)
+        return [column for column in self._visible() if column.name not in apart and not column.below]
 
     def _below(self, row: Row) -> str:
         texts = [column.text(row) for column in self._visible() if column.below]
@@ -122,22 +124,23 @@ class Table:
         lines = [f"<p>{escape(self.caption)}</p>"]
         for part, rows in self._by_part().items():
             lines += [f"<h3>{escape(part)}</h3>"] if part else []
-            lines += ['<div class="wide"><table>', *self._html_rows(rows), "</table></div>"]
+            lines.append(self.html_table(rows))
         lines += ['<ul class="notes">', *(f"<li>{escape(note)}</li>" for note in self.notes), "</ul>"]
         return "\n".join(lines)
 
-    def _html_rows(self, rows: Sequence[Row]) -> list[str]:
+    def html_table(self, rows: Sequence[Row]) -> str:
+        """Some of its rows under their heads."""
         columns = self._beside()
         kind = {"r": ' class="number"', "l": ""}
         head = "".join(f"<th{kind[c.align]}>{escape(c.title)}</th>" for c in columns)
-        lines = [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+        lines = ['<div class="wide"><table>', f"<thead><tr>{head}</tr></thead><tbody>"]
         for row in rows:
             below = self._below(row)
             cells = "".join(f"<td{kind[c.align]}>{escape(c.text(row))}</td>" for c in columns)
             lines.append(f"<tr{' class=above' if below else ''}>{cells}</tr>")
             if below:
                 lines.append(f'<tr><td colspan="{len(columns)}"><div class="below">{escape(below)}</div></td></tr>')
-        return [*lines, "</tbody>"]
+        return "\n".join([*lines, "</tbody></table></div>"])
 
     def latex(self) -> str:
         """A float per part, across a page turned on its side; needs the packages array, booktabs and rotating."""
@@ -147,7 +150,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def _latex_part(self, part: str, rows: Sequence[Row], label: str) -> list[str]:
-        columns = [column for column in self._beside() if column.name != "data_set"]  # the caption says it
+        columns = self._beside()
         remarks = list(dict.fromkeys(below for row in rows if (below := self._below(row))))
         mark = {below: str(i + 1) for i, below in enumerate(remarks)}
         body = [

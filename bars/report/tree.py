@@ -96,6 +96,11 @@ class Results:
         experiment = self.experiment(name)
         return experiment.label if experiment else name
 
+    def beside(self, name: str, printed: str) -> str:
+        """A printed name, and the label that params.yaml gives the experiment where it gives one."""
+        label = self.label(name)
+        return printed if label == name else f"{printed}: {label}"
+
     def runs(self, name: str) -> Runs:
         """All declared runs of an experiment. Raises RecordError where its seeds are not of one data set."""
         if name not in self._runs:

@@ -45,13 +45,13 @@ def test_markdown_rounds_hides_and_escapes() -> None:
 
 def test_latex_escapes_what_latex_reads() -> None:
     text = TABLE.latex()
-    assert r"a|b \& c & 0.3 $\pm$ 0.1 & yes \\" in text
-    assert r"Name & Value\_1 & Flag \\" in text
-    assert r"\begin{tabular}{lrl}" in text
+    assert r"a|b \& c & 0.3 $\pm$ 0.1 & yes &  \\" in text
+    assert r"\shortstack[l]{Name} & \shortstack[r]{Value\_1} & \shortstack[l]{Flag} &  \\" in text
+    assert r"\begin{tabular}{>{\raggedright\arraybackslash}p{1.7cm}r>{\raggedright\arraybackslash}p{1.7cm}l}" in text
     assert r"100\% of it. $\sim$ is a tilde" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
-    assert all(line.count("&") - line.count(r"\&") == 2 for line in body.splitlines() if line.endswith(r"\\"))
+    assert all(line.count("&") - line.count(r"\&") == 3 for line in body.splitlines() if line.endswith(r"\\"))
 
 
 class Cells(HTMLParser):
@@ -80,7 +80,8 @@ def test_html_shows_what_markdown_shows() -> None:
     assert page.open == []
     assert page.texts["th"] == ["Name", "Value_1", "Flag"]
     assert page.texts["td"] == ["a|b & c", "0.3 ± 0.1", "yes", "d", "2.0 ± 0.1", "–"]
-    assert page.texts["p"] == ["100% of it.", "~ is a tilde"]
+    assert page.texts["p"] == ["100% of it."]
+    assert page.texts["li"] == ["~ is a tilde"]
 
 
 def test_written_files_are_the_views(tmp_path: Path) -> None:

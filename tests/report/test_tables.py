@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bars.errors import RecordError
 from bars.params import ClaimsParams
@@ -19,6 +20,7 @@ from bars.report.tables import make_table, write_table
 from bars.report.tree import Results
 from bars.space import SHORTCUT
 from tests.blocks import block
+from tests.report.conftest import PARAMS, Tree
 
 CONV3 = "binary_conv_3x3"
 BEYOND = ("random-architecture", "resnet18-react")
@@ -106,6 +108,20 @@ def test_the_expected_best_is_the_mean_over_all_draws(k: int) -> None:
     draws = list(itertools.combinations(range(4), k))
     wanted = sum(top1[max(draw, key=lambda i: predicted[i])] for draw in draws) / len(draws)
     assert expected_best(predicted, top1, k) == pytest.approx(wanted)
+
+
+def test_labels_of_data_and_experiments_are_shown(tmp_path: Path) -> None:
+    layer = {"include": str(PARAMS), "experiments": {"searched": {"bars-b": {"label": "my network"}}}}
+    layer["scales"] = {"tiny": {"slots": {"cifar10": {"data": {"label": "my-images"}}}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(layer))
+    tree = Tree(tmp_path / "results", params=tmp_path / "mine.yaml")
+    tree.top1("bars-b", [0.8, 0.9])
+    table = made("table2", tree)
+    assert row_of(table, "bars-b")["method"] == "BARS-B: my network"
+    assert row_of(table, "bars-a")["method"] == "BARS-A"
+    for text in (table.html(), table.latex(), table.markdown(), made("table1", tree).html()):
+        assert "CIFAR-10 rows on my-images" in text
+        assert "my network" in text
 
 
 def test_incomplete_seeds_are_said(tree: Any) -> None:

@@ -39,6 +39,32 @@ for artifact in (*TABLES, *FIGURES):
             BARS
 
 
+# One page for reviewers; not part of `all`, which it reads.
+rule page:
+    input:
+        [path for name in (*TABLES, *FIGURES) for path in artifact_outputs(name)],
+        provenance=ancient(
+            [
+                f"{RESULTS}/{e.file(stage, paths.PROVENANCE, seed)}"
+                for e in RUNNABLE
+                for seed in e.seeds
+                for stage in e.stages
+            ]
+        ),
+        code=[*code("bars.report.page", *(f"bars.report.tables.{name}" for name in TABLES)), page_template()],
+    output:
+        "report.html",
+    log:
+        f"logs/{SCALE}/report.log",
+    conda:
+        ENVIRONMENT
+    params:
+        scale=SCALE,
+        command=command("report", depth=0),
+    shell:
+        "python -m bars {params.command} --out {output:q} > {log:q} 2>&1"
+
+
 rule metrics:
     input:
         runs=evaluated(),

@@ -223,6 +223,11 @@ def artifact_outputs(name):
     return [f"{'figures' if name in FIGURES else RESULTS}/{name}.{suffix}" for suffix in kinds(name)]
 
 
+def page_template():
+    """What the page for reviewers is filled into."""
+    return local(beside("bars/report/data/page.html.j2"))
+
+
 def artifact_code(name):
     """Source files of a table or figure, and the data files of the report that they name."""
     home = "bars.report.figures" if name in FIGURES else "bars.report.tables"

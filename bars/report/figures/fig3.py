@@ -143,6 +143,8 @@ def _placed(row: dict[str, Any], across: scatter.Axis) -> dict[str, Any]:
 
 def _draw_printed(axes: Axes, rows: style.Rows) -> None:
     printed = [row for row in rows if row["source"] == "printed"]
+    if not printed:
+        return
     axes.plot(
         [row["x"] for row in printed],
         [row["top1_percent"] for row in printed],

@@ -28,6 +28,7 @@ def table(results: Results) -> Table:
     return Table(
         name="table1",
         number="Table 1",
+        in_caption=("data_set",),
         title="what each part of BARS contributes",
         caption=(
             f"{summary.data_sets(results, many)} Each row switches one thing off in BARS-B. Accuracy: top-1 on test, "
@@ -53,7 +54,7 @@ def _row(
     shares = [cheap_share(genotype) for genotype in genotypes.values()]
     return {
         "level": row.level if row else "Beyond",
-        "row": row.label if row else results.label(runs.name),
+        "row": results.beside(runs.name, row.label) if row else results.label(runs.name),
         "beyond_paper": row is None,
         "printed_top1_percent": row.number.value if row else None,
         "printed_top1_text": row.number.text if row else None,

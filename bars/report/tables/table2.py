@@ -24,13 +24,14 @@ def table(results: Results) -> Table:
         number="Table 2",
         title="networks that BARS discovered, and hand-made binary networks",
         parts="slot",
+        in_caption=("data_set",),
         caption=(
             f"{summary.data_sets(results, all_runs)} Accuracy: top-1 on test, mean ± sample "
             "standard deviation over seeds. FLOPs, BiOps and Params are counted on the built networks (2 x MACs)."
         ),
         columns=COLUMNS,
         rows=[
-            *({**_printed(row), **_ours(runs, all_runs)} for row, runs in zip(table2(), printed, strict=True)),
+            *({**_printed(results, row), **_ours(runs, all_runs)} for row, runs in zip(table2(), printed, strict=True)),
             *({**_place(results, runs), **_ours(runs, all_runs)} for runs in beyond),
         ],
         notes=(
@@ -41,10 +42,10 @@ def table(results: Results) -> Table:
     )
 
 
-def _printed(row: Row2) -> dict[str, Value]:
+def _printed(results: Results, row: Row2) -> dict[str, Value]:
     cells: dict[str, Value] = {
         "slot": SLOT_TITLES[row.slot],
-        "method": row.label,
+        "method": results.beside(row.experiment, row.label),
         "beyond_paper": False,
         "printed_approximate": row.flops.startswith("~"),
         "printed_fully_binarized": row.fully_binarized,
