@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from bars import cli
 from bars.cli import main
@@ -199,10 +200,10 @@ def test_doctor_finds_nothing_wrong(bars: Bars) -> None:
             {"scales/tiny/slots/cifar10/data": {"source": "cifar10", "path": "nowhere", "image_size": 8}},
             "download is false",
         ),
-        ({"scales/tiny/slots/cifar10/data": {"source": "imagefolder", "image_size": 8}}, "data.path is not set"),
+        ({"scales/tiny/slots/cifar10/data": {"source": "imagefolder", "image_size": 8}}, "no folder is given"),
         (
             {"scales/tiny/slots/cifar10/data": {"source": "imagefolder", "path": "x", "image_size": 8}},
-            "no folder x/train",
+            "there is no such folder",
         ),
     ],
 )
@@ -214,11 +215,28 @@ def test_doctor_tells_what_would_stop_a_run(bars: Bars, edits: dict[str, Any], s
     assert "would stop a run" in err
 
 
-def test_doctor_notes_scales_without_data_and_left_overs(bars: Bars, tmp_path: Path) -> None:
+def test_doctor_speaks_of_what_is_used_and_of_left_overs(bars: Bars, tmp_path: Path) -> None:
     (tmp_path / "results/tiny/searched/a/seed-0/search.tmp-1").mkdir(parents=True)
     _, out, _ = bars("doctor", "--scale", "cpu")
-    assert "no data at scale cpu" in out
+    assert "imagenet" not in out and "scale tiny" not in out
     assert "search.tmp-1" in out
+
+
+def test_doctor_counts_images_and_finds_empty_files(bars: Bars, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            (root / part / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(root / part / name / "a.png")
+    (root / "train/cat/notes.txt").write_text("")
+    data = {"source": "imagefolder", "path": str(root), "image_size": 8}
+    edits = {"scales/tiny/slots/cifar10/data": data, "scales/tiny/slots/imagenet": None}
+    _, out, _ = bars("doctor", edits=edits)
+    assert "2 train images, 2 test images of 2 classes; 1 other files passed over" in out
+    (root / "test/dog/a.png").write_bytes(b"")
+    status, out, _ = bars("doctor", edits=edits)
+    assert status == 2 and "image files of zero bytes" in out and "test/dog/a.png" in out
+    assert not (tmp_path / ".bars/images").exists()  # looking leaves nothing
 
 
 # ----------------------------------------------------------------------------------------------------- progress

@@ -165,10 +165,12 @@ def test_a_stage_cut_short_continues_to_the_same_bytes(
 
     monkeypatch.setattr(EpochProgress, "epoch", interrupt)
     words = (name, "a", "--seed", str(SEED))
-    assert call(*words)[0] == 130
+    status, err = call(*words)
+    assert status == 130 and "started" in err and "continues" not in err
     assert {f: made(grid, "a", name, f).read_bytes() for f in paths.OUTPUTS[name]} == before  # the old folder is whole
     assert len(list(Path(".bars/checkpoints").iterdir())) == 1
-    assert call(*words)[0] == 0
+    status, err = call(*words)
+    assert status == 0 and "continues an interrupted run from its checkpoint" in err
     assert seen == list(range(1, len(seen) + 1))  # no epoch was run twice
     assert {f: made(grid, "a", name, f).read_bytes() for f in paths.OUTPUTS[name]} == before
     assert not list(Path(".bars/checkpoints").iterdir())
@@ -278,3 +280,64 @@ def test_tables_refuse_results_that_do_not_chain(grid: Grid) -> None:
     assert "supernet.pt" in err
     assert "does not chain" in err
     assert Path("results/table2.csv").read_bytes() == written
+
+
+# --------------------------------------------------------------------------------------------------- studies
+def altered(folder: Path, name: str, edits: dict[str, Any]) -> Path:
+    """The folder's params file with other values, under another name: another study."""
+    tree = yaml.safe_load((folder / "params.yaml").read_text())
+    (folder / name).write_text(yaml.safe_dump(edited(tree, edits), sort_keys=False))
+    return Path(name)
+
+
+def test_tables_refuse_results_of_other_parameters(folder: Path, grid: Grid) -> None:
+    """After an edit of the study's own file, by hand as in the workflow."""
+    path = folder / "params.yaml"
+    text = path.read_text()
+    altered(folder, "params.yaml", {"scales/tiny/retrain/epochs": 3})
+    try:
+        status, err = call("table", "table2")
+    finally:
+        path.write_text(text)
+    assert status == 2
+    assert "other parameters than the present ones" in err and "seed-3/retrain (retrain)" in err
+
+
+def test_a_table_names_its_study_and_keeps_a_copy(folder: Path) -> None:
+    for name, study in (("params.yaml", "params"), ("second.yaml", "second")):
+        if name != "params.yaml":
+            altered(folder, name, {})
+        assert call("table", "table2", "--params", name)[0] == 0
+        top = Path("results/table2.csv").read_text()
+        rows = list(csv.DictReader(io.StringIO(top)))
+        assert {row["study"] for row in rows} == {study} and {row["scale"] for row in rows} == {"tiny"}
+        assert Path(f"results/tiny/report/{study}/table2.csv").read_text() == top
+        assert f"Study {study}, scale tiny." in Path("results/table2.md").read_text()
+    assert Path("results/tiny/report/params/table2.csv").read_text() != top
+
+
+def test_results_of_another_study_are_not_overwritten(folder: Path, grid: Grid) -> None:
+    before = made(grid, "a", "retrain", "checkpoint.pt").read_bytes()
+    other = altered(folder, "other.yaml", {"scales/tiny/retrain/epochs": 3})
+    status, err = call("retrain", "a", "--seed", str(SEED), "--params", str(other))
+    assert status == 2
+    assert "another study's results" in err and "made by params; this is other" in err and "another name" in err
+    assert made(grid, "a", "retrain", "checkpoint.pt").read_bytes() == before
+    assert call("evaluate", "a", "--seed", str(SEED), "--params", str(other))[0] == 0  # what is common is shared
+
+
+# --------------------------------------------------------------------------------------------------- before the work
+def test_batches_that_no_part_can_fill_are_refused_with_the_split(folder: Path) -> None:
+    other = altered(folder, "big.yaml", {"scales/tiny/retrain/batch_size": 81, "scales/tiny/search/batch_size": 41})
+    status, err = call("data", "cifar10", "--params", str(other), "--results", "elsewhere")
+    assert status == 2
+    assert "a: search.batch_size: got 41, allowed at most 40" in err
+    assert "a: retrain.batch_size: got 81, allowed at most 80" in err
+    assert not Path("elsewhere/tiny/data/cifar10").exists()
+
+
+def test_the_data_log_counts_images(folder: Path) -> None:
+    status, err = call("data", "cifar10", "--results", "counted")
+    assert status == 0
+    assert "data cifar10: train: 1,438 files found, 1,438 images, 0 passed over" in err
+    assert "data cifar10: split: 40 train, 40 valid, 40 test" in err

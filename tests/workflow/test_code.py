@@ -42,6 +42,7 @@ EXEMPT = {
     "bars.pipeline.closure": "says what the code is",
     "bars.pipeline.paths": "names folders and files, which are targets of the workflow",
     "bars.pipeline.problems": "words of messages",
+    "bars.pipeline.study": "names the study in records and tables, and refuses to write over another one's results",
     "bars.pipeline.provenance": "writes provenance.json, which no later stage computes with",
 }
 # The grid resolves budgets with it before any command runs: the resolved budget is recorded.

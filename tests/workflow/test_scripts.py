@@ -10,7 +10,7 @@ import pytest
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
 from tests.workflow.planning import ROOT, copy_project
-from workflow.scripts import adopt, metrics, orphans
+from workflow.scripts import adopt, clean, metrics, orphans
 
 
 def test_metrics_are_means_over_seeds(tmp_path: Path) -> None:
@@ -28,33 +28,68 @@ def test_one_seed_has_no_spread() -> None:
     assert "top1_std" not in metrics.summary([{"top1": 0.5, "flops": 1, "biops": 1, "params": 1}])
 
 
-def test_orphans_are_what_no_scale_names(tmp_path: Path) -> None:
+def recorded(results: Path, folder: str, study: str | None = "params", stage: str = "search") -> None:
+    """A stage folder that says who made it."""
+    (results / folder).mkdir(parents=True)
+    record = {"stage": stage, "scale": folder.split("/")[0], "study": study, "params": {}}
+    (results / folder / "provenance.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results of this study and of others, and files that no stage wrote."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(f"include: {ROOT / 'params.yaml'}\n")
     results = tmp_path / "results"
-    kept = ["smoke/searched/bars-b/seed-0/search", "cpu/searched/bars-b/seed-1/derive", "smoke/data/cifar10"]
-    lost = [
-        "smoke/searched/old-name",
-        "smoke/searched/bars-b/seed-9",
-        "tiny",
-        "smoke/baselines/resnet18-xnor/seed-0/search",
-    ]
-    for folder in [*kept, *(f"{name}/x" for name in lost), "smoke/searched/bars-b/seed-0/.search.part"]:
-        (results / folder).mkdir(parents=True)
-    found = {path.relative_to(results).as_posix() for path in orphans.orphans(results, ROOT / "params.yaml")}
-    assert found == set(lost)
+    for folder in (
+        "smoke/searched/bars-b/seed-0/search",
+        "smoke/searched/old/seed-0/search",
+        "cpu/searched/x/seed-0/search",
+    ):
+        recorded(results, folder)
+    recorded(results, "smoke/searched/other/seed-0/search", study="other-study")
+    recorded(results, "own/searched/bars-b/seed-0/search", study="my-study")
+    (results / "smoke/notes").mkdir()
+    (results / "smoke/notes/mine.txt").write_text("mine")
+    (results / "smoke/searched/old/thoughts.md").write_text("mine")
+    return results
 
 
-def test_orphans_are_listed_before_they_are_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = copy_project(tmp_path / "project")
-    monkeypatch.chdir(root)
-    (root / "results/smoke/searched/old-name").mkdir(parents=True)
+def left(results: Path) -> set[str]:
+    return {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
+
+
+def test_orphans_are_listed_and_kept_without_a_yes(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = left(studies)
     assert orphans.main() == 0
-    assert capsys.readouterr().out == "results/smoke/searched/old-name\n"
-    assert orphans.main("--force") == 2
-    assert (root / "results/smoke/searched/old-name").is_dir()
-    assert orphans.main("--delete") == 0
-    assert not (root / "results/smoke/searched/old-name").exists()
+    out = capsys.readouterr().out
+    assert "results/smoke/searched/old/seed-0/search\n" in out and "1 to remove" in out and "nothing was removed" in out
+    assert left(studies) == before
+    with pytest.raises(SystemExit) as caught:
+        orphans.main("--delete")
+    assert caught.value.code == 2 and left(studies) == before
+    assert orphans.main("--params", "nowhere.yaml") == 2
+
+
+def test_orphans_of_this_study_and_scale_only_are_removed(studies: Path) -> None:
+    before = left(studies)
+    assert orphans.main("--yes") == 0
+    assert before - left(studies) == {"smoke/searched/old/seed-0/search/provenance.json"}
+    assert (studies / "smoke/searched/old/thoughts.md").is_file()
+    assert not (studies / "smoke/searched/old/seed-0").exists()
+
+
+def test_cleaning_leaves_other_scales_other_studies_and_unknown_files(studies: Path) -> None:
+    before = left(studies)
+    (studies / "smoke/report/params").mkdir(parents=True)
+    for folder in (studies, studies / "smoke/report/params"):
+        (folder / "table2.csv").write_text("ours")
+    (studies / "table1.csv").write_text("of another study")
+    (studies / "smoke/report/params/table1.csv").write_text("ours")
+    assert clean.main() == 0 and (studies / "table2.csv").is_file()
+    assert clean.main("--yes") == 0
+    gone = {"smoke/searched/bars-b/seed-0/search/provenance.json", "smoke/searched/old/seed-0/search/provenance.json"}
+    assert left(studies) == before - gone | {"table1.csv"}
 
 
 def test_results_without_a_clean_dvc_status_are_not_adopted(
