@@ -51,15 +51,13 @@ def show_times(params: Path, scale: str | None, results: Path, name: str, *, as_
         print(json.dumps({"experiment": name, "scale": grid.scale, "stages": answer}, indent=2))
     else:
         print(text_table([_HEADER, *map(_row, answer)]))
-        print(
-            "Time: start + rate x epochs x images x operations, fitted to the recorded runs of the stage on the same device."
-        )
+        print("Time: start + rate x epochs x images x operations, fitted to the recorded runs on this device.")
     return 0
 
 
 # ----------------------------------------------------------------------------------------------------- recorded runs
 def recorded(params: Params, costs: Costs, stages: Sequence[str]) -> Iterator[Run]:
-    """Finished runs of these stages, of experiments that the grid still names, at every scale."""
+    """Finished runs of these stages, of experiments that the grid still names."""
     grids = {scale: Grid(params, scale) for scale in params.scales}
     for path in sorted(costs.results.glob(f"*/*/*/seed-*/*/{paths.PROVENANCE}")):
         record = read_record(path, Provenance)
