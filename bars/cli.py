@@ -74,6 +74,10 @@ def _experiments(args: argparse.Namespace) -> int:
 
 
 def _cost(args: argparse.Namespace) -> int:
+    if args.time:
+        from bars.commands.times import show_times
+
+        return show_times(args.params, args.scale, args.results, args.name, as_json=args.json)
     from bars.commands.cost import show_cost
 
     return show_cost(args.params, args.scale, args.results, args.name, args.seed, as_json=args.json)
@@ -168,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("cost", "operations and parameters of an experiment's network", _cost)
     sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
     sub.add_argument("--seed", type=int, metavar="N", help="whose genotype (default: the first seed)")
+    sub.add_argument("--time", action="store_true", help="instead: hours and memory of its stages, from recorded runs")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = command("data", "split a data set into train, valid and test", _data)
     sub.add_argument("name", metavar="DATASET", help="a slot (cifar10, imagenet), or SLOT-search")

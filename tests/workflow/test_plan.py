@@ -116,7 +116,7 @@ def test_every_scale_has_a_plan(scale: str, tmp_path: Path) -> None:
         ("results/smoke/searched/bars-bb/seed-0/evaluate/metrics.json", {}, "bars-bb"),
         ("results/smoke/ablations/bars-b/seed-0/evaluate/metrics.json", {}, "bars-b is no run of ablations"),
         ("results/smoke/searched/bars-b/seed-7/evaluate/metrics.json", {}, "has no seed 7"),
-        ("results/cpu/searched/bars-b/seed-0/evaluate/metrics.json", {"scale": "smoke"}, "results/cpu/searched"),
+        ("results/cpu/searched/bars-b/seed-0/evaluate/metrics.json", {"scale": "smoke"}, "add --config scale=cpu"),
     ],
 )
 def test_a_misspelt_scale_key_file_or_run_is_refused(
@@ -132,3 +132,54 @@ def test_the_command_line_explains_and_fails(tmp_path: Path) -> None:
     done = snakemake("-n", "--snakefile", str(ROOT / "Snakefile"), "all", "--config", "scale=smok", root=tmp_path)
     assert done.returncode == 1
     assert "did you mean smoke?" in done.stdout + done.stderr
+
+
+OUTER = """
+configfile: "config/config.yaml"
+
+
+module bars:
+    snakefile:
+        {snakefile!r}
+    config:
+        config["bars"]
+    prefix:
+        "bars-study"
+
+
+use rule * from bars as bars_*
+
+
+rule mine:
+    default_target: True
+    input:
+        "bars-study/results/audit.csv",
+    output:
+        "mine.txt",
+    shell:
+        "cp {{input}} {{output}}"
+"""
+
+
+def test_another_workflow_can_use_this_one_as_a_module(tmp_path: Path) -> None:
+    for name, text in {
+        "workflow/Snakefile": OUTER.format(snakefile=str(ROOT / "workflow/Snakefile")),
+        "config/config.yaml": "bars: {scale: smoke, scales: {smoke: {seeds: [4]}}}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    target = "bars-study/results/smoke/searched/bars-b/seed-4/derive/genotype.json"
+    done = snakemake("-n", "-p", "mine", target, root=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "bars derive bars-b --seed 4 --scale smoke" in said
+    assert "--results bars-study/results" in said
+    assert "bars_audit" in said
+
+
+def test_a_study_file_is_given_as_to_any_workflow(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("scale: cpu\nscales: {cpu: {seeds: [7]}}\n")
+    target = "results/cpu/searched/bars-b/seed-7/derive/genotype.json"
+    done = snakemake("-n", "-p", target, "--configfile", "study.yaml", "-s", str(ROOT / "Snakefile"), root=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bars derive bars-b --seed 7 --scale cpu --params .snakemake/params/" in done.stdout + done.stderr

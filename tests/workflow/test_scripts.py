@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bars.cli import main as bars
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
 from tests.workflow.planning import ROOT, copy_project
-from workflow.scripts import adopt, clean, metrics, orphans
+from workflow.scripts import adopt, clean, crate, metrics, orphans
 
 
 def test_metrics_are_means_over_seeds(tmp_path: Path) -> None:
@@ -116,3 +117,17 @@ def test_a_broken_chain_is_not_adopted(fake_results: Path, monkeypatch: pytest.M
     monkeypatch.chdir(fake_results)
     grid = Grid(load_params("study.yaml"), "smoke")
     assert len(adopt.chain_problems(grid)) == sum(len(e.seeds) for e in grid.runnable())
+
+
+def test_a_crate_names_every_file_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--params", str(ROOT / "params.yaml"), "--scale", "smoke"]
+    assert crate.main(str(ROOT / "params.yaml")) == 2  # nothing is finished
+    assert bars(["data", "cifar10", *options]) == bars(["table", "audit", *options]) == 0
+    assert crate.main(str(ROOT / "params.yaml")) == 0
+    graph = {entity["@id"]: entity for entity in json.loads(Path("ro-crate-metadata.json").read_text())["@graph"]}
+    parts = {part["@id"] for part in graph["./"]["hasPart"]}
+    assert {"results/audit.csv", "results/smoke/data/cifar10/split.json"} <= parts <= set(graph)
+    action = graph["#results/smoke/data/cifar10"]
+    assert {"@id": "results/smoke/data/cifar10/split.json"} in action["result"]
+    assert action["startTime"] <= action["endTime"]

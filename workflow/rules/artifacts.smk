@@ -28,7 +28,7 @@ for artifact in (*TABLES, *FIGURES):
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=memory("report"),
+            mem_mb=memory,
         params:
             scale=SCALE,
             report=canonical(parameters(artifact, GRID)),

@@ -72,9 +72,9 @@ BARS = "python -m bars {params.command} 2>&1 | tee -ia {log:q} >&2"
 RESUMED = ("search", "retrain")
 
 
-def memory(stage):
-    """Resource function: MiB to ask a cluster for, more at each attempt. What such jobs took: docs/MACHINES.md."""
-    return lambda wildcards, attempt: attempt * (4000 if stage in paths.STAGES else 2000)
+def memory(wildcards, attempt):
+    """Resource function: MiB to ask a cluster for, more at each attempt; `bars cost NAME --time` says what jobs took."""
+    return attempt * 2000
 
 
 def canonical(value):

@@ -13,7 +13,7 @@ rule data:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory("data"),
+        mem_mb=memory,
     params:
         data=data_params,
         images=lambda wildcards: folder_state(GRID.dataset(wildcards.dataset)) or "",
@@ -48,7 +48,7 @@ for stage in paths.STAGES:
         threads: lambda wildcards: experiment_of(wildcards).runtime.threads
         resources:
             gpu=lambda wildcards: gpus(experiment_of(wildcards).runtime.device),
-            mem_mb=memory(stage),
+            mem_mb=memory,
         params:
             stage=stage_params(stage),
             command=command(stage, "{experiment}", "--seed", "{seed}", depth=6),

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 HEADER = """\
-# The requirements of pyproject.toml, from conda what conda has. Written by `make lock`, and held to it by a test.
+# The requirements of pyproject.toml, from conda what conda has. Written by `make lock`; a test compares the two.
 # Ranges and not pins: conda solves them for this machine. requirements.lock has one set that was tried.
 # Self-contained (no -r, no -e), because Snakemake copies this file when it makes an environment of it (--sdm conda).
 name: bars
