@@ -1,4 +1,4 @@
-"""``bars export``: a trained network for use elsewhere: ONNX and packed, its genotype, and a card that says how to use it."""
+"""``bars export``: a trained network for use elsewhere: ONNX and packed, its genotype, and a card on how to use it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def export(params: Path, scale: str | None, results: Path, name: str, seed: int,
 
 
 def _pack(folder: Path, card: dict[str, Any], model: nn.Module, part: Part) -> dict[str, Any]:
-    """Write the packed network beside the ONNX file, and compare it too where it can be run; or say why there is none."""
+    """Write the packed network beside the ONNX file and compare it where it can be run; or say why there is none."""
     import onnx
 
     from bars.packed.convert import pack
