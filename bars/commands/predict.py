@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bars.errors import PackedError
 from bars.packed.network import BATCH, Network, load
 
 
@@ -16,6 +17,8 @@ def predict(model: Path, images: Sequence[Path], *, as_json: bool, threads: int)
     """Write one row per image: the file, its class, and the probability of each class."""
     from bars.packed import pictures
 
+    if threads < 0:
+        raise PackedError("an option is out of range", where="--threads", got=threads, allowed="0 or more")
     network = load(model, threads)
     files = pictures.find(images)
     rows = [

@@ -105,6 +105,8 @@ def _packed(conv: NodeProto, made: dict[str, NodeProto], graph: Graph) -> list[N
     weight = graph.constants.get(conv.input[1])
     if weight is None or attributes.get("group", 1) != 1 or weight.ndim != 4:
         return "a convolution in groups"
+    if not _is_tried(weight.shape[2:], attributes):
+        return "a window beyond those that are exact: 5x5, strides above 2, holes in 5x5"
     magnitude = np.abs(weight).reshape(len(weight), -1)
     if (magnitude != magnitude[:, :1]).any():
         return "weights of more than two values +a, -a per channel"
@@ -123,6 +125,12 @@ def _packed(conv: NodeProto, made: dict[str, NodeProto], graph: Graph) -> list[N
     given = [x, *(f"{out}/{name}" for name in names), *conv.input[2:]]
     window = {key: attributes[key] for key in _KEPT}
     return [*nodes, node(BINARY_CONV, given, out, domain=DOMAIN, shape=weight.shape, **window)]
+
+
+def _is_tried(kernel: tuple[int, ...], attributes: dict[str, Any]) -> bool:
+    """OpenVINO's kernels are wrong for strides above 2, and lack large windows; no network here has any."""
+    reach = [dilation * (size - 1) for dilation, size in zip(attributes["dilations"], kernel, strict=True)]
+    return max(attributes["strides"]) <= 2 and max(reach) <= 4
 
 
 def _before_sign(name: str, made: dict[str, NodeProto], graph: Graph) -> tuple[str, float, list[NodeProto]] | None:

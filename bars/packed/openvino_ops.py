@@ -22,11 +22,15 @@ _CHANNELS = 8
 _WINDOW = ("strides", "pads", "dilations")
 
 
-def extension() -> Any:
-    """Tells OpenVINO's reader of ONNX what ``bars::BinaryConv`` is."""
+@cache
+def core() -> Any:
+    """OpenVINO, told what ``bars::BinaryConv`` is; making one takes longer than compiling a small network."""
+    import openvino as ov
     from openvino.frontend.onnx import ConversionExtension
 
-    return ConversionExtension(BINARY_CONV, DOMAIN, _convert)
+    made = ov.Core()
+    made.add_extension(ConversionExtension(BINARY_CONV, DOMAIN, _convert))
+    return made
 
 
 def _convert(node: Any) -> Any:
@@ -107,7 +111,7 @@ def run_alone(x: Array, conv: BinaryConv) -> Array:
     from openvino import opset13
 
     source = opset13.parameter(list(x.shape), np.float32)
-    compiled = ov.Core().compile_model(ov.Model([binary_conv(source.output(0), conv)], [source]), "CPU")
+    compiled = core().compile_model(ov.Model([binary_conv(source.output(0), conv)], [source]), "CPU")
     return np.array(compiled([x])[0])
 
 

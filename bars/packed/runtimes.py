@@ -34,18 +34,16 @@ def require(package: str) -> ModuleType:
 
 def openvino(model: ModelProto, batch: int, threads: int) -> Runtime:
     """A packed or plain network in OpenVINO; ``threads`` 0: as many as it finds cores."""
-    ov = require("openvino")
-    from bars.packed.openvino_ops import extension
+    require("openvino")
+    from bars.packed.openvino_ops import core
 
-    core = ov.Core()
-    core.add_extension(extension())
-    read = core.read_model(model.SerializeToString())
+    read = core().read_model(model.SerializeToString())
     read.reshape([batch, *list(read.input(0).get_partial_shape())[1:]])
     # Without the hint for precision, newer processors would compute the float parts in bfloat16.
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    request = core.compile_model(read, "CPU", settings).create_infer_request()
+    request = core().compile_model(read, "CPU", settings).create_infer_request()
 
     def run(images: Floats) -> Floats:
         return np.array(request.infer([images], share_inputs=True)[0])
