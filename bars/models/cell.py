@@ -139,7 +139,7 @@ class Cell(nn.Module):
         if not self.preprocess_shortcut:
             return features
         carried = fit_channels(torch.stack(x.chunk(self.nodes, 1)).mean(0), 1, features.shape[1])
-        return features + (carried if inner is None else apply_mask(carried, inner, 1))
+        return features + (carried if inner is None else masked(carried, inner, 1, self.native))
 
     def _active(self, choice: OpChoice, dtype: torch.dtype) -> list[dict[str, Tensor | None]]:
         """For each edge the candidates that are computed, each with its probability."""
