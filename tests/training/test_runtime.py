@@ -78,11 +78,13 @@ def test_auto_takes_bfloat16_on_a_cpu_that_multiplies_it(units: bool, monkeypatc
 
 def test_width_masks_stay_in_float32_under_autocast() -> None:
     search = searching(precision="bfloat16")
+    supernet: Any = search.trained.model
     sample = search.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(0))
-    with search.runtime.autocast():
-        mask = search.supernet._width(0, 0, sample).mask
-    assert mask is not None and mask.dtype == torch.float32
-    assert torch.equal(mask, search.supernet._width(0, 0, sample).mask)
+    exact = supernet._width(0, 0, sample).mask
+    with search.trained.runtime.autocast():
+        mask = supernet._width(0, 0, sample).mask
+    assert mask.dtype == torch.float32
+    assert torch.equal(mask, exact)
 
 
 @pytest.mark.skipif(runtime.shutil.which("g++") is None, reason="needs a C++ compiler")
