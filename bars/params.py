@@ -92,10 +92,16 @@ class RuntimeParams(Block):
         description="auto, cpu, cuda, cuda:N"
     )
     threads: PositiveInt = Field(description="torch threads of one job")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(description="auto: bfloat16 autocast on CUDA")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        description="auto: bfloat16 autocast on CUDA, and on a CPU with AMX units for it"
+    )
     capture: Literal["auto", "on", "off"] = Field(description="replay training steps as CUDA graphs; auto: on CUDA")
     compile: Literal["auto", "on", "off"] = Field(
         description="torch.compile of what surrounds the convolutions of searched networks; auto: off"
+    )
+    passes: Literal["auto", "eager", "native"] = Field(
+        description="elementwise parts of searched networks on a CPU: torch's, or compiled at first use; "
+        "auto: compiled, for one thread in float32"
     )
 
 

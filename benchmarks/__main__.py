@@ -15,6 +15,7 @@ from benchmarks.timing import environment, markdown, write_json
 NAMES = {
     "supernet": "search steps against the plain formulation, time and memory",
     "train": "retraining steps against float and against composed signs",
+    "passes": "search and retraining steps, native passes against torch's (CPU)",
     "data": "the in-memory pipeline against a DataLoader",
     "pipeline": "start-up, jobs, drivers with nothing to do",
     "scaling": "search step over channels, cells, image size",

@@ -32,7 +32,7 @@ def library(source: Path) -> ctypes.CDLL:
         if not built.exists():
             _build(compiler, source, built)
         return ctypes.CDLL(str(built))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (ImportError, OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{source.name} cannot be compiled ({_reason(error)})") from error
 
 
@@ -59,16 +59,19 @@ def _processor() -> list[str]:
 
 
 def _build(compiler: str, source: Path, built: Path) -> None:
-    """Compile to a temporary sibling and rename: two processes at once waste time, but never see half a file."""
+    """Compile to a temporary folder and rename; of several processes at once, one compiles and the others wait."""
+    import fcntl  # not on every system, and neither is such a compiler
+
     built.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(suffix=".so", dir=built.parent)
-    os.close(handle)
-    try:
-        command = [compiler, *FLAGS, "-o", temporary, str(source)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        os.replace(temporary, built)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with open(built.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if built.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=built.parent) as folder:
+            temporary = Path(folder) / built.name
+            command = [compiler, *FLAGS, "-o", str(temporary), str(source)]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            os.replace(temporary, built)
 
 
 def _reason(error: Exception) -> str:

@@ -144,13 +144,13 @@ class Supernet(nn.Module):
     def _width(self, stage: int, chooser: int, sample: Sample) -> Width:
         """Full channels of ``stage`` under the relaxed width that stage ``chooser`` drew (BARS Eq. 4)."""
         rows: Tensor = getattr(self, f"masks_{stage}")
-        return Width(rows.shape[1], None if sample.width is None else sample.width[chooser] @ rows)
+        return Width(rows.shape[1], None if sample.width is None else _mixed(sample.width[chooser], rows))
 
     def _inner_stem_mask(self, sample: Sample) -> Tensor | None:
         if self.params.stem != "imagenet" or sample.width is None:
             return None
         rows: Tensor = self.stem_masks
-        return sample.width[0] @ rows
+        return _mixed(sample.width[0], rows)
 
     def _choice(self, sample: Sample, cell_type: str) -> OpChoice:
         weight = None if sample.op is None else sample.op[self.type_index[cell_type]]
@@ -187,7 +187,7 @@ class Supernet(nn.Module):
         if sample.width is None:
             return Width(count)
         rows: Tensor = getattr(self, f"masks_{stage}")
-        return Width(count, (sample.width[chooser] @ rows)[:count])
+        return Width(count, _mixed(sample.width[chooser], rows)[:count])
 
     # ---------------------------------------------------------------- to a derived network
     @torch.no_grad()
@@ -205,6 +205,11 @@ class Supernet(nn.Module):
         network.head.weight.copy_(weight.reshape(network.head.weight.shape))
         network.head.bias.copy_(self.head.bias)
         return network
+
+
+def _mixed(shares: Tensor, masks: Tensor) -> Tensor:
+    """Masks [choices, channels] in these shares, [channels]; not a product of matrices, which autocast would round."""
+    return (shares.unsqueeze(1) * masks).sum(0)
 
 
 def _between(own: Width, leaving: Width, share: Tensor) -> Width:

@@ -30,7 +30,9 @@ def closure(*modules: str) -> tuple[str, ...]:
         found.add(file)
         for imported in _imports(file, name):
             waiting.extend(_with_packages(imported))
-    return tuple(sorted(file.relative_to(ROOT).as_posix() for file in found))
+    # A module's C++ lies beside it under its name.
+    compiled = {path for file in found if (path := file.with_suffix(".cpp")).is_file()}
+    return tuple(sorted(file.relative_to(ROOT).as_posix() for file in found | compiled))
 
 
 def closure_sha256(*modules: str) -> str:

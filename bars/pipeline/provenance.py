@@ -43,6 +43,8 @@ class StageRun:
     processes: int = 1
     threads: int = 1
     device: str = "cpu"
+    precision: str | None = None  # what runtime.precision and runtime.passes came to, where a stage computes
+    passes: str | None = None
     peak_device_memory_mb: float | None = None
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     clock: float = field(default_factory=time.monotonic)
@@ -74,6 +76,8 @@ class StageRun:
             outputs=outputs,
             libraries=library_versions(),
             device=self.device,
+            precision=self.precision,
+            passes=self.passes,
             threads=self.threads,
             processes=self.processes,
             started=self.started.isoformat(timespec="seconds"),

@@ -187,6 +187,8 @@ class Provenance(Record):
     outputs: dict[InsidePath, Sha256]
     libraries: dict[str, str | None]
     device: str
+    precision: str | None = None
+    passes: str | None = None
     threads: Annotated[int, Field(ge=1)]
     processes: Annotated[int, Field(ge=1)] = 1
     started: str

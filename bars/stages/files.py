@@ -22,11 +22,13 @@ _AGAIN = "remove the folder and run its stage again"
 
 
 def announce(job: Job) -> None:
-    """Resolve the device once, loudly, and keep its name for the provenance."""
+    """Resolve ``runtime`` once, loudly, and keep what it came to for the provenance."""
     runtime = job.view.runtime
-    device = Runtime.resolve(runtime, job.progress.note).device
+    resolved = Runtime.resolve(runtime, job.progress.note)
+    device = resolved.device
     job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     job.run.threads = runtime.threads
+    job.run.precision, job.run.passes = resolved.precision, resolved.passes
 
 
 def split_of(job: Job) -> Split:

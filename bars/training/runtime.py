@@ -6,7 +6,7 @@ import ctypes
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +14,20 @@ from typing import Any
 import torch
 
 from bars.errors import DeviceError
+from bars.models.native import Native
+from bars.models.native_build import BuildError
 from bars.params import RuntimeParams
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A resolved RuntimeParams: an existing device, and whether autocast, graph capture and compilation are used."""
+    """A resolved RuntimeParams: a device that exists, what is used of autocast, capture and compilation, the passes."""
 
     device: torch.device
     bfloat16: bool = False
     capture: bool = False
     compile: bool = False
+    native: Native | None = None
 
     @classmethod
     def resolve(cls, params: RuntimeParams, note: Callable[[str], None] = lambda line: None) -> Runtime:
@@ -52,11 +55,13 @@ class Runtime:
         if device.type == "cpu":
             _keep_freed_memory()
         on_cuda = device.type == "cuda"
-        bfloat16 = params.precision == "bfloat16" or (params.precision == "auto" and on_cuda)
+        bfloat16 = params.precision == "bfloat16" or (
+            params.precision == "auto" and (on_cuda or _multiplies_bfloat16())
+        )
         if bfloat16 and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
             note("runtime.precision: this device has no bfloat16; computing in float32")
             bfloat16 = False
-        if bfloat16 and not on_cuda:
+        if bfloat16 and not on_cuda and not _multiplies_bfloat16():
             note("runtime.precision: most CPUs only emulate bfloat16, which is slower than float32")
         capture = params.capture == "on" or (params.capture == "auto" and on_cuda)
         if capture and not on_cuda:
@@ -67,11 +72,42 @@ class Runtime:
         if compile_ and shutil.which(os.environ.get("CXX", "g++")) is None:
             note("runtime.compile: there is no C++ compiler ($CXX or g++); computing without")
             compile_ = False
-        return cls(device, bfloat16, capture, compile_)
+        return cls(device, bfloat16, capture, compile_, _native(params, device, bfloat16 or compile_, note))
+
+    @property
+    def precision(self) -> str:
+        """What ``runtime.precision`` came to."""
+        return "bfloat16" if self.bfloat16 else "float32"
+
+    @property
+    def passes(self) -> str:
+        """What ``runtime.passes`` came to."""
+        return "eager" if self.native is None else "native"
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where chosen; sums, statistics and losses stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has units for products of bfloat16 matrices; others are slower with it than in float32."""
+    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16", False))
+
+
+def _native(params: RuntimeParams, device: torch.device, other: bool, note: Callable[[str], None]) -> Native | None:
+    """The native passes, which compute in float32 with one thread; ``other``: something else is asked for."""
+    if params.passes == "eager" or (params.passes == "auto" and (other or params.threads > 1)):
+        return None
+    if device.type != "cpu" or other:
+        if params.passes == "native":
+            note("runtime.passes: native ones are for float32 on a CPU, uncompiled; computing with torch's")
+        return None
+    try:
+        return Native()
+    except BuildError as error:
+        note(f"runtime.passes: {error}; computing with torch's, which is slower")
+        return None
 
 
 def _keep_freed_memory() -> None:

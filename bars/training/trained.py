@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bars.binarize.flips import SignFlips
 from bars.binarize.layers import AfterStep
-from bars.models.unit import fuse
+from bars.models.unit import fuse, use_native
 from bars.training.optimizers import Optimizer
 from bars.training.parallel import SINGLE, Parallel
 from bars.training.runtime import Runtime
@@ -37,6 +37,8 @@ class Trained:
         parallel.synchronise(self.model)
         if runtime.compile:
             fuse(self.model)
+        if runtime.native is not None:
+            use_native(self.model, runtime.native)
         self.forward = parallel.wrap(self.model, unused=unused)
         self.weights = list(self.model.parameters())
         self.optimizer = optimizer(self.weights)

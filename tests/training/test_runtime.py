@@ -22,12 +22,13 @@ from tests.stages.test_search import SPACE, Images, params
 
 def searching(**options: Any) -> Search:
     parts: tuple[Any, Any] = (Images(0), Images(1))
-    return Search(SPACE, block(BinarizeParams), params(), block(RuntimeParams, device="cpu", **options), *parts, 0)
+    how = block(RuntimeParams, **({"device": "cpu", "passes": "eager"} | options))
+    return Search(SPACE, block(BinarizeParams), params(), how, *parts, 0)
 
 
 def notes(**options: Any) -> list[str]:
     lines: list[str] = []
-    Runtime.resolve(block(RuntimeParams, device="cpu", **options), lines.append)
+    Runtime.resolve(block(RuntimeParams, **({"device": "cpu", "passes": "eager"} | options)), lines.append)
     return [line.partition(":")[0] for line in lines]
 
 
@@ -65,6 +66,44 @@ def test_bfloat16_changes_the_losses_and_a_cpu_is_warned_of() -> None:
     assert rough != exact
     assert rough == pytest.approx(exact, rel=0.2)
     assert notes(precision="bfloat16") == ["runtime.precision"]
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_auto_takes_bfloat16_on_a_cpu_that_multiplies_it(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units})
+    resolved = Runtime.resolve(block(RuntimeParams, device="cpu", precision="auto", passes="eager"))
+    assert resolved.precision == ("bfloat16" if units else "float32")
+    assert notes(precision="bfloat16") == ([] if units else ["runtime.precision"])
+
+
+def test_width_masks_stay_in_float32_under_autocast() -> None:
+    search = searching(precision="bfloat16")
+    supernet: Any = search.trained.model
+    sample = search.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(0))
+    exact = supernet._width(0, 0, sample).mask
+    with search.trained.runtime.autocast():
+        mask = supernet._width(0, 0, sample).mask
+    assert mask.dtype == torch.float32
+    assert torch.equal(mask, exact)
+
+
+@pytest.mark.skipif(runtime.shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_passes() -> None:
+    def passes(**options: Any) -> str:
+        return Runtime.resolve(block(RuntimeParams, **({"device": "cpu"} | options))).passes
+
+    assert passes(passes="auto") == passes(passes="native") == "native"
+    assert passes(passes="eager") == passes(passes="auto", precision="bfloat16") == "eager"
+    assert notes(passes="native") == []
+    assert notes(passes="native", compile="on") == ["runtime.passes"]
+    assert losses(searching(passes="native")) == pytest.approx(losses(searching()), rel=0.02)
+    assert losses(searching(passes="native")) == losses(searching(passes="auto"))
+
+
+def test_passes_fall_back_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: None)
+    assert losses(searching(passes="native")) == losses(searching())
+    assert notes(passes="auto") == ["runtime.passes"]
 
 
 def test_capture_falls_back_on_a_cpu() -> None:

@@ -1,0 +1,55 @@
+"""Search and retraining steps with native passes against the same steps with torch's, in processor time of the thread.
+
+On a machine that does other work too, processor time says more than a clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from bars.models.native import Native
+from bars.training.runtime import Runtime
+from benchmarks.options import Options, Row, Tables
+from benchmarks.steps import Step
+from benchmarks.timing import ratios, summary
+from benchmarks.variants import Size, retrain_step, search_step
+
+TORCH, NATIVE = "torch's passes", "native passes"
+TARGET = 1.3
+
+
+def measure(options: Options) -> Tables:
+    """One table per size and kind of step."""
+    sizes = [Size(4, 1, 8, 8)] if options.quick else [Size(8, 1, 32, 64), Size(16, 1, 32, 64)]
+    kinds: dict[str, Callable[[Size, Runtime], Step]] = {
+        "weight": lambda size, runtime: search_step(size, "weight", runtime),
+        "alpha": lambda size, runtime: search_step(size, "alpha", runtime),
+        "retraining": lambda size, runtime: retrain_step(size, "network", runtime),
+    }
+    tables: dict[str, list[Row]] = {}
+    for size in sizes:
+        for kind, make in kinds.items():
+            about = f"3 x {size.cells} + 2 cells, {size.image} pixels, batch {size.batch}"
+            tables[f"{kind} step, {size.channels} channels, {about}"] = _compare(partial(make, size), options)
+    return tables
+
+
+def _compare(make: Callable[[Runtime], Step], options: Options) -> list[Row]:
+    plain = Runtime(options.device)
+    steps = {TORCH: make(plain), NATIVE: make(replace(plain, native=Native()))}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(options.rounds):
+        for name, step in steps.items():
+            start = time.thread_time()
+            step()
+            seconds[name].append(time.thread_time() - start)
+    times = ratios(seconds, TORCH)
+    return [
+        {"variant": name, **summary(own), "times as fast": times[name], "target": TARGET if name == NATIVE else ""}
+        for name, own in seconds.items()
+    ]

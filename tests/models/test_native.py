@@ -1,0 +1,193 @@
+"""The native passes against torch's, part by part: a whole network would turn a last bit into another sign."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from bars.binarize.signs import binary_sign
+from bars.models import native_build
+from bars.models.native import Native
+from bars.models.norm import BatchNorm
+from bars.models.sums import add_scaled, masked
+from bars.models.template import Template
+from bars.models.unit import BinaryUnit, use_native
+from bars.models.unit_passes import Edges
+from bars.models.width import Width
+from bars.params import BinarizeParams
+from tests.architectures import space_params
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+BINARIZE = BinarizeParams(weight_scale="tensor", activation_clip=1.3, weight_clip=1.0, weight_gradient="exact")
+
+
+def last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def close(ours: list[Tensor | None], theirs: list[Tensor | None]) -> None:
+    """To 1e-6 of the largest entry."""
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6 * max(1.0, float(b.detach().abs().max())))
+
+
+def gradients(outputs: list[Tensor], leaves: list[Tensor]) -> list[Tensor | None]:
+    """The outputs, and the gradients of a sum of them with fixed random weights."""
+    generator = torch.Generator().manual_seed(5)
+    total = sum((out * torch.randn(out.shape, generator=generator)).sum() for out in outputs)
+    assert isinstance(total, Tensor)
+    return [*outputs, *torch.autograd.grad(total, leaves, allow_unused=True)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    c=st.integers(1, 9),
+    active=st.integers(1, 9),
+    n=st.integers(1, 5),
+    height=st.integers(1, 5),
+    width=st.integers(1, 5),
+    edges=st.integers(1, 4),
+    stride=st.sampled_from([1, 2]),
+    kernel=st.sampled_from([1, 3, 5]),
+    norm=st.sampled_from(["edge", "node"]),
+    shortcut=st.booleans(),
+    scaled=st.booleans(),
+    relaxed=st.booleans(),
+    frozen=st.booleans(),
+    adds=st.booleans(),
+    together=st.booleans(),
+)
+def test_a_unit_is_the_same(
+    seed: int, c: int, active: int, n: int, height: int, width: int, edges: int, stride: int, kernel: int, norm: str,
+    shortcut: bool, scaled: bool, relaxed: bool, frozen: bool, adds: bool, together: bool,
+) -> None:  # fmt: skip
+    if kernel == 1:  # that of the preprocess; for a stride with it, see bars.models.blocks.Pointwise
+        stride = 1
+    torch.manual_seed(seed)
+    template = Template.of(space_params(norm=norm), BINARIZE, track=False)
+    unit = BinaryUnit(c, c * stride, kernel, template, stride=stride, shortcut=shortcut, edges=edges)
+    with torch.no_grad():
+        for parameter in unit.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    source = min(c, active)
+    masks = [torch.rand(k * source, requires_grad=True) if relaxed else None for k in (1, stride)]
+    x = last(torch.randn(n, source, height * stride, width * stride)).requires_grad_()
+    scale = torch.rand(edges, requires_grad=True) if scaled and adds else None
+    unit.requires_grad_(not frozen)
+    found = []
+    for model in (unit, copy.deepcopy(unit)):
+        if model is not unit:
+            use_native(model, Native())
+        totals = [last(torch.ones(n, source * stride, height, width)) for _ in range(edges if adds else 0)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("bars.models.unit.TOGETHER_BELOW", 1e9 if together else 0)
+            widths = Width(source, masks[0]), Width(source * stride, masks[1])
+            signs = binary_sign(x.detach()) if norm == "node" else None
+            outputs = model.add_to(totals, x, *widths, scale=scale, signs=signs)
+        leaves = [x, scale, masks[0], *model.parameters()]
+        found.append(gradients(outputs, [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]))
+    close(found[1], found[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 4), (2, 1, 3, 3), (4, 200, 1, 1), (2, 16, 1, 7), (64, 24, 8, 8)])
+@pytest.mark.parametrize("track", [True, False])
+def test_batch_norm_is_that_of_torch(shape: tuple[int, ...], track: bool) -> None:
+    torch.manual_seed(0)
+    x = last(torch.randn(shape) * 3 + 20).requires_grad_()
+    ours = BatchNorm(shape[1], track)
+    ours.native = Native()
+    theirs = nn.BatchNorm2d(shape[1], affine=False, track_running_stats=track).double()
+    for _ in range(2):
+        close(gradients([ours(x)], [x]), gradients([theirs(x.double()).float()], [x]))
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value.double(), theirs.state_dict()[name].double(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("gaps", [True, False])
+def test_shortcuts_are_the_same(scaled: bool, gaps: bool) -> None:
+    """Where gradients have gaps, they are slices of that of a concatenation."""
+    torch.manual_seed(0)
+    x = last(torch.randn(3, 5, 4, 4)).requires_grad_()
+    scales = torch.rand(3, requires_grad=True)
+    found = []
+    for native in (None, Native()):
+        totals = [last(torch.randn(3, 5, 4, 4, generator=torch.Generator().manual_seed(i))) for i in range(3)]
+        sums = add_scaled(totals, x, list(scales.unbind()) if scaled else [None] * 3, native)
+        found.append(gradients([torch.cat(sums, 1)] if gaps else sums, [x, scales]))
+    close(found[1], found[0])
+
+
+@pytest.mark.parametrize("channels", [1, 7, 300])
+def test_masks_are_the_same(channels: int) -> None:
+    torch.manual_seed(0)
+    x, mask = last(torch.randn(3, 2 * channels, 4, 4)).requires_grad_(), torch.rand(channels, requires_grad=True)
+    found = [
+        gradients([torch.cat([masked(x, Width(channels, mask), 2, native), x], 1)], [x, mask])
+        for native in (None, Native())
+    ]
+    close(found[1], found[0])
+
+
+def test_signs_of_special_values_are_those_of_torch() -> None:
+    """+1 at both zeros and where a value is not a number; a diverged network shows by what goes around the signs."""
+    nan, inf, tiny = float("nan"), float("inf"), 1e-45
+    x = last(torch.tensor([0.0, -0.0, nan, -nan, inf, -inf, tiny, -tiny] * 20).view(2, 5, 4, 4))
+    expected = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0] * 20).view(2, 5, 4, 4)
+    assert torch.equal(Native().signs_of(Edges(x, None, None, None, "nothing")), expected)
+    assert torch.equal(binary_sign(x), expected)
+
+
+@pytest.mark.parametrize("how", ["float64", "nchw", "bfloat16"])
+def test_other_tensors_take_the_plain_way(how: str) -> None:
+    torch.manual_seed(0)
+    template = Template.of(space_params(), BINARIZE, track=False)
+    unit = BinaryUnit(4, 4, 3, template, shortcut=True)
+    x = torch.randn(2, 4, 6, 6) if how == "nchw" else last(torch.randn(2, 4, 6, 6))
+    if how == "float64":
+        unit, x = unit.double(), x.double()
+    if how == "bfloat16":
+        x = x.bfloat16()
+    plain = unit(x)
+    use_native(unit, Native())
+    assert torch.equal(unit(x), plain)
+
+
+# ---------------------------------------------------------------- the compiler and its cache
+def test_the_source_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Native()
+    (built,) = (tmp_path / "bars").glob("*.so")
+
+    def refused(*command: Any, **options: Any) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(native_build.subprocess, "run", refused)
+    Native()
+    assert [path.name for path in sorted((tmp_path / "bars").iterdir())] == ["lock", built.name]
+
+
+def test_without_a_compiler_that_works_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for compiler, reason in (("no-such-compiler", "no C.. compiler"), ("false", "cannot be compiled")):
+        monkeypatch.setenv("CXX", compiler)
+        with pytest.raises(native_build.BuildError, match=reason) as raised:
+            Native()
+        assert "\n" not in str(raised.value)
+    monkeypatch.delenv("CXX")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(native_build.BuildError, match="cannot be compiled"):
+        Native()
