@@ -7,6 +7,7 @@ in one place: in params.yaml, and where that says nothing of a field, here.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -35,14 +36,18 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
     def deciding(self, stage: str) -> dict[str, Any]:
-        """JSON-able values of the fields that decide a stage's result, by name."""
+        """JSON-able values of the fields that decide a stage's result, by sorted name."""
         values = self.model_dump(mode="json")
-        return {name: values[name] for name in sorted(values) if self._decides(name, stage)}
+        return {name: values[name] for name in _deciding(type(self), stage)}
 
-    @classmethod
-    def _decides(cls, name: str, stage: str) -> bool:
-        marks = [mark for mark in cls.model_fields[name].metadata if isinstance(mark, NoRerun)]
-        return all(mark.but == stage for mark in marks)
+
+@functools.cache
+def _deciding(model: type[Block], stage: str) -> tuple[str, ...]:
+    """Names of the fields that are not marked, or for ``stage`` but not for others."""
+    fields = {
+        name: [mark for mark in info.metadata if isinstance(mark, NoRerun)] for name, info in model.model_fields.items()
+    }
+    return tuple(sorted(name for name, marks in fields.items() if all(mark.but == stage for mark in marks)))
 
 
 # --------------------------------------------------------------------------------------------------- data, runtime
