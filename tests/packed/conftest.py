@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from bars.binarize.activations import SignActivation
 from bars.binarize.layers import BinaryConv2d
-from bars.binarize.quantizers import ScaledSign, SignActivation
+from bars.binarize.weights import ScaledSign
 
 SIZE, CLASSES = 8, ["cat", "dog", "ship"]
 

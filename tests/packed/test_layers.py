@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bars.binarize.activations import SignActivation
 from bars.binarize.layers import BinaryConv2d
-from bars.binarize.quantizers import ScaledSign, SignActivation
+from bars.binarize.weights import ScaledSign
 from bars.packed.bits import hash_of, to_bits, to_signs
 from bars.packed.convert import BinaryConv
 
