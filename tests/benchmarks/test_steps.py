@@ -56,7 +56,7 @@ def test_both_sides_start_from_the_same_loss() -> None:
 
 def test_a_change_of_the_engine_changes_what_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     updates: list[Any] = []
-    monkeypatch.setattr(Trained, "update", updates.append)
+    monkeypatch.setattr(Trained, "update", lambda self: updates.append(self))
     search_step(TINY, "weight", CPU)()
     retrain_step(TINY, "network", CPU)()
     assert len(updates) == 2
