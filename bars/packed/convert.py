@@ -130,7 +130,7 @@ def _packed(conv: NodeProto, made: dict[str, NodeProto], graph: Graph) -> list[N
 def _is_tried(kernel: tuple[int, ...], attributes: dict[str, Any]) -> bool:
     """OpenVINO's kernels are wrong for strides above 2, and lack large windows; no network here has any."""
     reach = [dilation * (size - 1) for dilation, size in zip(attributes["dilations"], kernel, strict=True)]
-    return max(attributes["strides"]) <= 2 and max(reach) <= 4
+    return bool(max(attributes["strides"]) <= 2 and max(reach) <= 4)
 
 
 def _before_sign(name: str, made: dict[str, NodeProto], graph: Graph) -> tuple[str, float, list[NodeProto]] | None:
