@@ -341,3 +341,32 @@ def test_the_data_log_counts_images(folder: Path) -> None:
     assert status == 0
     assert "data cifar10: train: 1,438 files found, 1,438 images, 0 passed over" in err
     assert "data cifar10: split: 40 train, 40 valid, 40 test" in err
+
+
+# --------------------------------------------------------------------------------------------------- interrupted
+HALF: dict[str, tuple[str, str, str, bool]] = {  # the file, the command that meets it, what it says, removed or cut
+    "a split cut short": ("data/cifar10/split.json", "search", "does not chain", False),
+    "a split lost": ("data/cifar10/split.json", "search", "bars data cifar10", True),
+    "a split without its provenance": ("data/cifar10/provenance.json", "search", "provenance.json", True),
+    "alphas cut short": ("searched/a/seed-3/search/alphas.parquet", "derive", "does not chain", False),
+    "a supernet lost": ("searched/a/seed-3/search/supernet.pt", "derive", "bars search a --seed 3", True),
+    "a genotype cut short": ("searched/a/seed-3/derive/genotype.json", "retrain", "does not chain", False),
+    "candidates lost": ("searched/a/seed-3/derive/candidates.csv", "retrain", "candidates.csv", True),
+    "weights cut short": ("searched/a/seed-3/retrain/checkpoint.pt", "evaluate", "does not chain", False),
+    "provenance cut short": ("searched/a/seed-3/retrain/provenance.json", "evaluate", "provenance.json", False),
+    "provenance of no bytes": ("searched/a/seed-3/derive/provenance.json", "evaluate", "provenance.json", False),
+}
+
+
+@pytest.mark.parametrize("what", HALF)
+def test_half_a_result_is_named_before_the_next_stage_begins(folder: Path, what: str) -> None:
+    name, command, said, lost = HALF[what]
+    path = folder / "results/tiny" / name
+    whole = path.read_bytes()
+    path.unlink() if lost else path.write_bytes(b"" if "no bytes" in what else whole[: len(whole) // 2])
+    try:
+        status, err = call(command, "a", "--seed", str(SEED))
+    finally:
+        path.write_bytes(whole)
+    assert status == 2
+    assert said in err and "started" not in err
