@@ -208,8 +208,9 @@ class Supernet(nn.Module):
 
 
 def _mixed(shares: Tensor, masks: Tensor) -> Tensor:
-    """Masks [choices, channels] in these shares, [channels]; not a product of matrices, which autocast would round."""
-    return (shares.unsqueeze(1) * masks).sum(0)
+    """Masks [choices, channels] in these shares, [channels], in float32 under autocast too."""
+    with torch.autocast(shares.device.type, enabled=False):
+        return shares @ masks
 
 
 def _between(own: Width, leaving: Width, share: Tensor) -> Width:
