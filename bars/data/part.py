@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +15,6 @@ from bars.data.augment import Augmentation, Draws, crop, draw_epoch, resized_cro
 from bars.data.sources import memory_needed
 from bars.data.splits import Split
 from bars.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 PartName = Literal["train", "valid", "train+valid", "test"]
 Batch = tuple[Tensor, Tensor]
