@@ -45,18 +45,18 @@ def write_report(params: Path, scale: str | None, results: Path, figures: Path, 
     return 0
 
 
-def verify_results(name: str, grid: Grid, results: Path, *, tensors: bool = True) -> None:
+def verify_results(name: str, grid: Grid, results: Path, *, archived: bool = False) -> None:
     """Every result that is there must have the present parameters, and be what its stage wrote from what stands before.
 
-    Without ``tensors`` the files of weights need not be there: a study in the repository keeps their hashes only.
+    An ``archived`` study keeps of the files of weights only the hashes, and may be older than a parameter.
     Raises RecordError.
     """
     there = [path for path in need_paths(name, grid) if (results / path).is_file()]
     for path in there:
         if path.endswith("/metrics.json"):
-            verify_chain(results / path, results, tensors=tensors)
-    verify_inputs(results, there, tensors=tensors)
-    outdated = list(dict.fromkeys(_outdated(name, grid, results)))
+            verify_chain(results / path, results, tensors=not archived)
+    verify_inputs(results, there, tensors=not archived)
+    outdated = list(dict.fromkeys(_outdated(name, grid, results, archived)))
     if outdated:
         more = f"; and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
         raise RecordError(
@@ -66,12 +66,12 @@ def verify_results(name: str, grid: Grid, results: Path, *, tensors: bool = True
         )
 
 
-def _outdated(name: str, grid: Grid, results: Path) -> Iterator[str]:
+def _outdated(name: str, grid: Grid, results: Path, archived: bool) -> Iterator[str]:
     for need in needs(name, grid):
         for experiment in _with_sources(grid, need.experiment):
             for stage in experiment.stages:
                 for seed in (need.seed,) if need.seed in experiment.seeds else ():
-                    why = other_params(experiment, stage, seed, results)
+                    why = other_params(experiment, stage, seed, results, archived=archived)
                     if why is not None:
                         yield f"{results / experiment.dir(stage, seed)} ({why.partition(': ')[2]})"
 

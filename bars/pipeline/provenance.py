@@ -272,10 +272,24 @@ def _stale(directory: Path, params: dict[str, Any], modules: tuple[str, ...]) ->
     return None
 
 
-def other_params(experiment: Experiment, stage: str, seed: int, results: str | Path) -> str | None:
-    """Why a finished stage does not belong to the present parameters; None if it does, or is not there."""
+def other_params(
+    experiment: Experiment, stage: str, seed: int, results: str | Path, *, archived: bool = False
+) -> str | None:
+    """Why a finished stage does not belong to the present parameters; None if it does, or is not there.
+
+    An ``archived`` record may be older than a parameter, of which it then says nothing.
+    """
     path = Path(results) / experiment.dir(stage, seed) / paths.PROVENANCE
-    return _other_params(read_record(path, Provenance), experiment.stage_params(stage)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    record, params = read_record(path, Provenance), experiment.stage_params(stage)
+    return None if archived and _agrees(record.params, params) else _other_params(record, params)
+
+
+def _agrees(recorded: Any, present: Any) -> bool:
+    if isinstance(recorded, dict) and isinstance(present, dict):
+        return all(key in present and _agrees(value, present[key]) for key, value in recorded.items())
+    return bool(recorded == present)
 
 
 def _other_params(record: Provenance, params: dict[str, Any]) -> str | None:

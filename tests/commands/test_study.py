@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import yaml
 from bars.cli import main
 from bars.errors import RecordError
 from bars.pipeline import paths
+from bars.pipeline.files import sha256_json
 from tests.grids import TREE
 from workflow.scripts import study
 
@@ -69,3 +71,28 @@ def test_tensors_are_needed_where_they_should_be(copy: Path) -> None:
     with pytest.raises(RecordError, match="missing"):
         verify_chain(metrics, copy / "records")
     assert len(verify_chain(metrics, copy / "records", tensors=False)) > 5
+
+
+def test_a_study_may_be_older_than_a_parameter_but_not_of_another_value(copy: Path) -> None:
+    text = (copy / "params.yaml").read_text()
+    for stage, key, value in (("search", "alpha_every", 2), ("retrain", "label_smoothing", 0.5)):
+        tree = yaml.safe_load(text)
+        tree["defaults"].setdefault(stage, {})[key] = value
+        for e in tree["experiments"].values():
+            for layer in e.values():
+                (layer or {}).get(stage, {}).pop(key, None)
+        (copy / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+        with pytest.raises(RecordError, match="other parameters"):
+            study.main("verify", str(copy))
+    (copy / "params.yaml").write_text(text)
+    _forget(copy, "search", "alpha_every")
+    assert study.main("verify", str(copy)) == 0
+
+
+def _forget(copy: Path, stage: str, key: str) -> None:
+    """As if the record had been written before the parameter came, with the hashes of what follows from it."""
+    for path in copy.rglob(f"{stage}/provenance.json"):
+        record = json.loads(path.read_text())
+        record["params"][stage].pop(key)
+        record["params_sha256"] = sha256_json(record["params"])
+        path.write_text(json.dumps(record))

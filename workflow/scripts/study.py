@@ -60,7 +60,7 @@ def write(study: Path, out: Path) -> list[Path]:
 
 
 def _artifact(name: str, loaded: Params, grid: Grid, records: Path, out: Path) -> list[Path]:
-    verify_results(name, grid, records, tensors=False)
+    verify_results(name, grid, records, archived=True)
     writer = write_figure if name in FIGURES else write_table
     try:
         return writer(name, loaded, grid.scale, records, out)
