@@ -20,7 +20,7 @@ ENV :=
 endif
 
 .DEFAULT_GOAL := main
-.PHONY: main all test lint types format dvc report adopt verify orphans clean environment lock help
+.PHONY: main all test test-all lint types format dvc report adopt verify orphans clean environment lock help
 
 main: $(ENV)             ## the environment and the main job (TARGET=results/table2.csv, CORES=all, ARGS=further options)
 	$(RUN) snakemake --cores $(CORES) $(TARGET) $(ARGS)
@@ -28,7 +28,10 @@ main: $(ENV)             ## the environment and the main job (TARGET=results/tab
 all: $(ENV)              ## every table and figure of the active scale
 	$(RUN) snakemake --cores $(CORES) all $(ARGS)
 
-test: $(ENV)             ## the tests (ARGS="-m 'not slow'" for the fast ones)
+test: $(ENV)             ## the tests of every change (all but the slow ones)
+	$(RUN) python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: $(ENV)         ## the slow tests too: killed runs, several processes, planted optima of all seeds
 	$(RUN) python -m pytest -n 2 $(ARGS)
 
 lint: $(ENV)             ## style, types, layers and the workflow's own linters

@@ -33,7 +33,7 @@ HEADER = (
 def set_runtime(folder: Path, **runtime: object) -> None:
     """How the stages compute: one thread on the CPU, but for what is said."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["runtime"] = {"device": "cpu", "threads": 1, **runtime}
+    params["runtime"] |= {"device": "cpu", "threads": 1, **runtime}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 

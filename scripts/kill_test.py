@@ -95,7 +95,7 @@ def tiny_params() -> dict[str, object]:
     }
     names = [name for group in tree["experiments"].values() for name in group]  # type: ignore[attr-defined]
     scale["experiments"] = {name: None for name in names if name not in (SEARCHED, BASELINE)}
-    tree["runtime"] = {"device": "cpu", "threads": 1}
+    tree["runtime"] |= {"device": "cpu", "threads": 1}
     return tree
 
 

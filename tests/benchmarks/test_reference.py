@@ -56,7 +56,7 @@ def cell_gradients(ours: Cell, plain: ReferenceCell) -> Iterator[tuple[torch.Ten
 def test_supernet_has_the_reference_output(seed: int) -> None:
     rng = random.Random(seed)
     torch.manual_seed(seed)
-    space = random_space(rng)
+    space = random_space(rng).model_copy(update={"preprocess_shortcut": False, "head_norm": False})  # ours alone
     size = 32 if space.stem == "imagenet" else 8
     binarize = block(BinarizeParams, weight_scale=rng.choice(["tensor", "channel", "none"]))
     supernet = Supernet(space, binarize, size, 7, rng.choice(["activation", "feature"]))

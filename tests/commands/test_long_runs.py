@@ -20,6 +20,7 @@ from bars.pipeline import records as rec
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
 from bars.training.divergence import finite
+from bars.training.progress import Progress
 from tests.grids import TREE, edited
 
 pytestmark = pytest.mark.xdist_group("long-runs")
@@ -93,8 +94,8 @@ def test_later_divergence_keeps_the_last_good_epoch(folder: Path, monkeypatch: p
 
     whole = Search.epoch
 
-    def epoch(self: Search, number: int) -> dict[str, float]:
-        row = whole(self, number)
+    def epoch(self: Search, number: int, progress: Progress) -> dict[str, float]:
+        row = whole(self, number, progress)
         return row if number == 0 else {**row, "train_loss": float("nan")}
 
     monkeypatch.setattr(Search, "epoch", epoch)

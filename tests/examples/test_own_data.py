@@ -26,7 +26,7 @@ from bars.space import SearchSpace
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("amber", "blue", "coral")
 RUN = Path("results/own/searched/bars-b/seed-0")
-pytestmark = pytest.mark.xdist_group("own-data")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own-data")]
 
 
 def call(*words: str) -> tuple[int, str]:

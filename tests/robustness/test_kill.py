@@ -66,7 +66,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
-@pytest.mark.parametrize("stage", ["search", "derive", "retrain", "evaluate"])
+SLOW = [pytest.param(stage, marks=pytest.mark.slow) for stage in ("derive", "retrain", "evaluate")]
+
+
+@pytest.mark.parametrize("stage", ["search", *SLOW])
 def test_a_stage_killed_again_and_again_ends_with_the_same_bytes(folder: Path, stage: str) -> None:
     words = (stage, "a", "--seed", "0")
     made = folder / "results/tiny/searched/a/seed-0" / stage

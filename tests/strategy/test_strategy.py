@@ -115,7 +115,7 @@ def test_damaged_distribution_is_refused(damage: dict[str, object]) -> None:
 
 
 def test_ramps() -> None:
-    linear = Ramp(start=-0.01, end=0.01)
+    linear = Ramp(start=-0.01, end=0.01, shape="linear")
     assert [ramp(linear, e, 3) for e in range(3)] == pytest.approx([-0.01, 0.0, 0.01])
     exponential = Ramp(start=5.0, end=0.05, shape="exponential")
     assert [ramp(exponential, e, 3) for e in range(3)] == pytest.approx([5.0, 0.5, 0.05])

@@ -87,6 +87,7 @@ def test_every_job_runs_its_own_command_once(project: Path) -> None:
     assert calls(project) == []
 
 
+@pytest.mark.slow
 def test_results_may_lie_in_another_folder(project: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
@@ -97,6 +98,7 @@ def test_results_may_lie_in_another_folder(project: Path, tmp_path: Path) -> Non
     assert (elsewhere / "results/audit.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_failed_job_fails_the_run_and_shows_its_log(project: Path) -> None:
     main = project / "bars/__main__.py"
     main.write_text(

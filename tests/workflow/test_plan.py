@@ -98,7 +98,7 @@ def test_threads_and_gpu_slots_come_from_the_parameters(tmp_path: Path) -> None:
     assert all("--params study.yaml" in (job.command or "") for job in trained)
 
 
-@pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["cpu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpu", "paper"))])
 def test_every_scale_has_a_plan(scale: str, tmp_path: Path) -> None:
     grid = Grid(load_params(ROOT / "params.yaml"), scale)
     jobs = plan(["all"], directory=tmp_path, scale=scale)
