@@ -28,7 +28,9 @@ def announce(job: Job) -> None:
     device = resolved.device
     job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     job.run.threads = runtime.threads
-    job.run.precision, job.run.passes = resolved.precision, resolved.passes
+    job.run.precision = resolved.precision
+    if job.stage in ("search", "retrain"):  # the others compute with torch's passes
+        job.run.passes = resolved.passes
 
 
 def split_of(job: Job) -> Split:
