@@ -92,7 +92,7 @@ def test_seeds_of_two_splits_never_share_a_row(tree: Any) -> None:
 
 def test_experiments_of_two_data_sets_never_share_a_table(tree: Any) -> None:
     tree.metrics("bars-b", 0)
-    tree.metrics("resnet18-xnor", 0, dataset="cifar10")
+    tree.metrics("resnet18-xnor", 0, dataset="another")
     with pytest.raises(RecordError, match="resnet18-xnor"):
         make_table("table2", tree.params, None, tree.folder)
     check_one_split([tree.results.runs("bars-b")])

@@ -20,6 +20,7 @@ from bars.params import DataParams
 from bars.pipeline.experiments import Grid
 from bars.pipeline.files import check_writable
 from bars.pipeline.load import load_params
+from tests.blocks import block
 
 ROOT = Path(__file__).resolve().parents[2]
 GREY = Image.new("RGB", (8, 8), (90, 90, 90))
@@ -107,7 +108,7 @@ def folder(root: Path) -> Path:
 
 
 def params(root: Path | str) -> DataParams:
-    return DataParams(source="imagefolder", path=str(root), image_size=8)
+    return block(DataParams, source="imagefolder", path=str(root), image_size=8)
 
 
 def rename(root: Path, one: str, other: str) -> None:
