@@ -22,12 +22,13 @@ from bars.errors import BarsError, RecordError
 from bars.pipeline import paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
-from bars.report.artifacts import FIGURES, TABLES
+from bars.report.artifacts import FIGURES, TABLES, need_paths
 from bars.report.figures import write_figure
 from bars.report.tables import write_table
 from workflow.scripts.study_page import page
 
 PARAMS, RECORDS, PAGE = "params.yaml", "records", "README.md"
+NOTE = "NOTE.txt"  # words of the one who ran it, for the page: the machine, what else ran on it
 KEPT = {".csv", ".md", ".png"}  # of tables and figures; the other formats say the same
 
 
@@ -43,8 +44,19 @@ def land(results: Path, params: Path, study: Path) -> None:
             shutil.copytree(
                 results / folder, study / RECORDS / folder, ignore=shutil.ignore_patterns("*.pt"), dirs_exist_ok=True
             )
+    for name in _genotypes(loaded):  # beside the one of the files that names it; absolute ones stay where they are
+        source = next((f.parent / name for f in loaded.files if (f.parent / name).is_file()), None)
+        if source is not None and not Path(name).is_absolute():
+            (study / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, study / name)
     tree = {**loaded.tree, "scales": {grid.scale: loaded.tree["scales"][grid.scale]}, "scale": grid.scale}
     (study / PARAMS).write_text(yaml.safe_dump(tree, sort_keys=False, width=120), encoding="utf-8")
+
+
+def _genotypes(loaded: Params) -> set[str]:
+    """Paths of genotypes that experiments name."""
+    layers = [e for group in loaded.tree["experiments"].values() for e in group.values()]
+    return {given for layer in layers if isinstance(given := layer.get("genotype"), str)}
 
 
 def write(study: Path, out: Path) -> list[Path]:
@@ -52,10 +64,12 @@ def write(study: Path, out: Path) -> list[Path]:
     records = study / RECORDS
     loaded = replace(load_params(study / PARAMS), path=Path(f"{study.resolve().name}.yaml"))  # tables name the study
     grid = Grid(loaded)
-    made = [path for name in (*TABLES, *FIGURES) for path in _artifact(name, loaded, grid, records, out)]
+    of_runs = [name for name in (*TABLES, *FIGURES) if need_paths(name, grid)]  # the others are of the paper alone
+    made = [path for name in of_runs for path in _artifact(name, loaded, grid, records, out)]
     for path in [path for path in made if path.suffix not in KEPT]:
         path.unlink()
-    (out / PAGE).write_text(page(study.resolve().name, grid, records, out), encoding="utf-8")
+    note = (study / NOTE).read_text(encoding="utf-8") if (study / NOTE).is_file() else ""
+    (out / PAGE).write_text(page(study.resolve().name, grid, records, out, note), encoding="utf-8")
     return [*(path for path in made if path.suffix in KEPT), out / PAGE]
 
 

@@ -13,7 +13,7 @@ from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.records import Metrics, Provenance, read_metrics, read_record
 
 
-def page(name: str, grid: Grid, records: Path, out: Path) -> str:
+def page(name: str, grid: Grid, records: Path, out: Path, note: str = "") -> str:
     """README.md of the study whose tables and figures stand in ``out``."""
     runs = [(e, found) for e in grid.runnable() if (found := _metrics(e, records))]
     if not runs:
@@ -26,6 +26,7 @@ def page(name: str, grid: Grid, records: Path, out: Path) -> str:
         f"[params.yaml](params.yaml). Data: {', '.join(sorted({m.dataset for _, ms in runs for m in ms}))}; "
         f"accuracy on {some.n_examples:,} test images.",
         "",
+        *([note.strip(), ""] if note else []),
         *_accuracies(runs),
         "",
         *_verdicts(out / "claims.csv"),
