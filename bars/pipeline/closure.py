@@ -28,7 +28,7 @@ def closure(*modules: str) -> tuple[str, ...]:
         if file is None or file in found:
             continue
         found.add(file)
-        for imported in _imports(file, name):
+        for imported in _imports(file, name, file.stat().st_mtime_ns):
             waiting.extend(_with_packages(imported))
     # A module's C++ lies beside it under its name.
     compiled = {path for file in found if (path := file.with_suffix(".cpp")).is_file()}
@@ -59,7 +59,8 @@ def _file(name: str) -> Path | None:
     return None
 
 
-def _imports(file: Path, name: str) -> set[str]:
+@functools.cache  # the closures of a workflow share most of their files
+def _imports(file: Path, name: str, mtime: int) -> set[str]:
     """Modules of the package that a file names in its import statements."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     found = set[str]()
@@ -77,13 +78,15 @@ def _imports(file: Path, name: str) -> set[str]:
 
 
 def _statements(tree: ast.AST) -> list[ast.AST]:
-    """Every node, without those that only type checkers see."""
-    nodes, waiting = [], [tree]
+    """Every statement, at any depth, without those that only type checkers see; expressions are not searched."""
+    nodes, waiting = list[ast.AST](), [tree]
     while waiting:
         node = waiting.pop()
         nodes.append(node)
-        children = list(ast.iter_child_nodes(node))
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            children = list(node.orelse)
-        waiting.extend(children)
+        only_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        children = node.orelse if isinstance(node, ast.If) and only_types else ast.iter_child_nodes(node)
+        waiting.extend(child for child in children if isinstance(child, _HOLD_STATEMENTS))
     return nodes
+
+
+_HOLD_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
