@@ -67,7 +67,8 @@ shell.prefix(prefix)
 
 # What a command says goes to its log, behind what earlier attempts said, and to the terminal: a line per epoch of each
 # running job. tee outlives an interrupt, so that the last words are kept.
-BARS = "python -m bars {params.command} 2>&1 | tee -ia {log:q} >&2"
+# exec: no shell stays between Snakemake and the stage, which ends with its parent (bars/commands/parent.py).
+BARS = "exec python -m bars {params.command} > >(tee -ia {log:q} >&2) 2>&1"
 # Stages that go on from their checkpoint when they are run again.
 RESUMED = ("search", "retrain")
 
