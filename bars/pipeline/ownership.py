@@ -19,8 +19,8 @@ REPORT = "report"  # results/<scale>/report/<study>: copies of the tables and fi
 
 def study_name(params: Params) -> str:
     """One word for a params file: ``params``, ``examples-own-data``."""
-    path = params.path.absolute()
-    inside = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else Path(path.name)
+    path, here = params.path.resolve(), Path.cwd().resolve()
+    inside = path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", inside.with_suffix("").as_posix()).strip("-.") or "study"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bars.pipeline import paths, provenance
 from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid
 from bars.pipeline.files import atomic_directory, sha256_file, sha256_json
 from bars.pipeline.load import load_params
+from bars.pipeline.ownership import study_name
 from bars.pipeline.provenance import StageRun, hash_inputs, stale, stale_data, verify_chain, verify_inputs
 from bars.pipeline.records import Metrics, Provenance, read_json, read_record, write_json, write_record
 from bars.space import Genotype, SearchSpace, StageGenotype
@@ -225,3 +227,17 @@ def test_stale_results_say_why(chain: tuple[Grid, Path], results: Path, make_gri
 def test_git_state_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.git_state() == {"commit": None, "dirty": None}
+
+
+def test_a_study_is_named_after_its_file_and_never_after_folders_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "project"
+    (here / "examples").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for path, name in (
+        ("examples/own.yaml", "examples-own"),
+        ("../mine.yaml", "mine"),
+        (str(tmp_path / "a b.yaml"), "a-b"),
+    ):
+        assert study_name(replace(load_params(Path(__file__).parents[2] / "params.yaml"), path=Path(path))) == name
