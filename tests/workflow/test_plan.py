@@ -48,7 +48,7 @@ def test_stage_files_are_those_of_the_grid(everything: list[Job], grid: Grid) ->
         assert results(job.outputs) == set(experiment.outputs(stage, seed))
         assert set(experiment.inputs(stage, seed)) <= results(job.inputs)
         assert job.command is not None
-        assert job.command.startswith(f"python -m bars {stage} {name} --seed {seed} --scale smoke ")
+        assert job.command.startswith(f"exec python -m bars {stage} {name} --seed {seed} --scale smoke ")
 
 
 def test_a_job_has_the_whole_chain_of_files_that_it_verifies(everything: list[Job]) -> None:
