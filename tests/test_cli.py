@@ -15,7 +15,8 @@ from PIL import Image
 
 from bars import cli
 from bars.cli import main
-from bars.commands.progress import EpochProgress, duration
+from bars.commands.progress import EpochProgress
+from bars.pipeline.durations import duration
 from tests.grids import DELETE, TREE, edited
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -88,7 +88,7 @@ def _pack(folder: Path, card: dict[str, Any], model: nn.Module, part: Part) -> d
     packed_file.write(path, graph, card)
     said = {"written": True, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
     if importlib.util.find_spec("openvino") is None:
-        print("not compared: openvino is not installed (pip install 'bars[packed]')", file=sys.stderr)
+        print("not compared: openvino is not installed (pip install 'bars-nas[packed]')", file=sys.stderr)
         return said | {"check": None}
     network = Network(card, graph, packed=True, path=path)
     return said | {"check": compare(network.logits, model, part, path)._asdict()}

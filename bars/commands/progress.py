@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from bars.pipeline.durations import duration
+
 HEARTBEAT = 60.0  # seconds between two lines about an epoch that takes long
 _SHOWN = ("train_loss", "train_top1", "valid_loss", "valid_top1", "expected_biops", "lr", "weight_lr")
 
@@ -68,13 +70,3 @@ class EpochProgress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``45 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

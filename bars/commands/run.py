@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from bars.commands.locks import StageLock
 from bars.commands.parent import die_with_parent
-from bars.commands.progress import EpochProgress, duration
+from bars.commands.progress import EpochProgress
 from bars.errors import DeviceError
 from bars.pipeline import paths
+from bars.pipeline.durations import duration
 from bars.pipeline.experiments import Grid
 from bars.pipeline.files import atomic_directory, check_writable
 from bars.pipeline.load import load_params

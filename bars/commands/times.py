@@ -11,9 +11,9 @@ from typing import Any
 
 from bars.commands.cost import cost_of
 from bars.commands.listing import text_table
-from bars.commands.progress import duration
 from bars.errors import BarsError, RecordError
 from bars.pipeline import paths
+from bars.pipeline.durations import duration
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.records import Provenance, read_json, read_record
@@ -139,19 +139,12 @@ def _device(experiment: Experiment, runs: Sequence[Run]) -> str:
 
 def _seconds(runs: Sequence[Run], work: float) -> float:
     """Start + rate x work, of least squared relative error; both at least 0."""
-    scaled = [(1 / run.seconds, run.work / run.seconds) for run in runs]
-    uu, ux, xx = (sum(a * b for a, b in pairs) for pairs in (
-        [(u, u) for u, _ in scaled], scaled, [(x, x) for _, x in scaled]
-    ))  # fmt: skip
-    u1, x1 = sum(u for u, _ in scaled), sum(x for _, x in scaled)
-    determinant = uu * xx - ux * ux
-    if determinant > 1e-9 * uu * xx:
-        start, rate = (u1 * xx - x1 * ux) / determinant, (x1 * uu - u1 * ux) / determinant
-        if start >= 0 and rate >= 0:
-            return start + rate * work
-        if rate < 0:
-            return u1 / uu
-    return x1 / xx * work
+    from scipy.optimize import nnls
+
+    heaviest = max(run.work for run in runs)  # as the unit of work: both unknowns are then seconds
+    # The rate comes first: of one run alone, all is put down to its work.
+    (rate, start), _ = nnls([[r.work / heaviest / r.seconds, 1 / r.seconds] for r in runs], [1.0] * len(runs))
+    return float(start + rate * work / heaviest)
 
 
 def _miss(others: Sequence[Run], run: Run) -> float:

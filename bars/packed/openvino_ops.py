@@ -101,7 +101,7 @@ def check() -> None:
             raise PackedError(
                 "the binary convolution of this OpenVINO is not exact on this machine",
                 got=f"openvino {openvino.__version__}, {channels} channels, stride {stride}",
-                do="pip install 'bars[packed]', which names the release that was tried",
+                do="pip install 'bars-nas[packed]', which names the release that was tried",
             )
 
 

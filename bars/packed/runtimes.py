@@ -28,7 +28,7 @@ def require(package: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         raise PackedError(
-            "a package for packed networks is not installed", got=str(error), do="pip install 'bars[packed]'"
+            "a package for packed networks is not installed", got=str(error), do="pip install 'bars-nas[packed]'"
         ) from error
 
 

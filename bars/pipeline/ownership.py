@@ -18,8 +18,9 @@ REPORT = "report"  # results/<scale>/report/<study>: copies of the tables and fi
 
 
 def study_name(params: Params) -> str:
-    """One word for a params file: ``params``, ``examples-own-data``."""
-    path, here = params.path.resolve(), Path.cwd().resolve()
+    """One word for a params file: ``params``, ``examples-own-data``; what --config adds to one is the same study."""
+    named = next((file for file in (params.path, *params.files) if file.parent != paths.MERGED), params.path)
+    path, here = named.resolve(), Path.cwd().resolve()
     inside = path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", inside.with_suffix("").as_posix()).strip("-.") or "study"
 
@@ -49,7 +50,7 @@ def require_own(grid: Grid, results: Path, only: Iterable[str] | None = None) ->
     for folder, params in folders(grid).items():
         if only is None or folder in only:
             study, found = _made_by(results / folder)
-            if study not in (None, mine) and found != sha256_json(_decisive(params)):
+            if study not in (None, mine) and found != sha256_json(params):
                 foreign[folder] = str(study)
     if foreign:
         first = next(iter(foreign))
@@ -67,14 +68,6 @@ def _made_by(folder: Path) -> tuple[str | None, str | None]:
     """The study that wrote a stage folder, and the hash of its parameters; None where that cannot be told."""
     try:
         record = json.loads((folder / paths.PROVENANCE).read_text(encoding="utf-8"))
-        return record.get("study"), sha256_json(_decisive(record["params"]))
+        return record.get("study"), record["params_sha256"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None, None
-
-
-def _decisive(params: dict[str, Any]) -> dict[str, Any]:
-    """Without how images are fetched and loaded, which changes no result."""
-    data = params.get("data")
-    if not isinstance(data, dict):
-        return params
-    return {**params, "data": {key: value for key, value in data.items() if key not in ("download", "workers")}}

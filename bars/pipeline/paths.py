@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 Stage = Literal["search", "derive", "retrain", "evaluate"]
@@ -9,6 +10,8 @@ STAGES: tuple[Stage, ...] = ("search", "derive", "retrain", "evaluate")
 
 SPLIT = "split.json"
 PROVENANCE = "provenance.json"
+# Params files that Snakemake's --config amounts to, named by their content; beside the results, not in them.
+MERGED = Path(".snakemake/params")
 # What each stage writes beside its provenance.json; "data" is the split of a data set.
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "data": (SPLIT,),

@@ -15,10 +15,9 @@ from bars.errors import ParamsError
 from bars.pipeline.files import atomic_write
 from bars.pipeline.home import included
 from bars.pipeline.load import merge_files
+from bars.pipeline.paths import MERGED
 from bars.pipeline.problems import hint
 from bars.pipeline.schema import file_model
-
-WRITTEN = Path(".snakemake/params")  # merged files, named by their content
 
 
 def study_file(
@@ -75,8 +74,8 @@ def _read_text(value: Any) -> Any:
 
 
 def _write(base: str, tree: Mapping[str, Any]) -> str:
-    text = yaml.safe_dump({"include": os.path.relpath(base, WRITTEN), **tree}, sort_keys=True, allow_unicode=True)
-    path = WRITTEN / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+    text = yaml.safe_dump({"include": os.path.relpath(base, MERGED), **tree}, sort_keys=True, allow_unicode=True)
+    path = MERGED / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
     if not path.is_file():
         atomic_write(path, text)
     return str(path)

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from bars.errors import RecordError
+from bars.pipeline.durations import duration
 from bars.pipeline.files import atomic_write
 from bars.pipeline.load import Params
 from bars.report import ran
@@ -52,7 +53,7 @@ def write_page(params: Params, scale: str | None, results_dir: Path, figures_dir
         figures=[_figure(figures_dir, name) for name in FIGURES],
         tables=[_table(name, params, scale, results_dir) for name in ("table2", "table1", "ranking", "audit")],
         ran=_body(ran.table(results, done)) if done else "",
-        total=ran.duration(sum(record.seconds for record in done)),
+        total=duration(sum(record.seconds for record in done)),
     )
     atomic_write(out, page + "\n")
     return out

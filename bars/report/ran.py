@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bars.pipeline import paths
+from bars.pipeline.durations import duration
 from bars.pipeline.records import Provenance, read_record
 from bars.report.layout import Column, Table, Value
 from bars.report.stats import mean
@@ -76,13 +77,6 @@ def _counted(values: Iterable[str]) -> str:
     """Each value, and how many stages have it where they differ."""
     counts = Counter(values).most_common()
     return counts[0][0] if len(counts) == 1 else "; ".join(f"{value} ({n} stages)" for value, n in counts)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes or seconds, as a reader would say."""
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _time(key: str, title: str) -> Column:

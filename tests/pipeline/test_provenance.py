@@ -235,9 +235,14 @@ def test_a_study_is_named_after_its_file_and_never_after_folders_above(
     here = tmp_path / "project"
     (here / "examples").mkdir(parents=True)
     monkeypatch.chdir(here)
-    for path, name in (
-        ("examples/own.yaml", "examples-own"),
-        ("../mine.yaml", "mine"),
-        (str(tmp_path / "a b.yaml"), "a-b"),
-    ):
-        assert study_name(replace(load_params(Path(__file__).parents[2] / "params.yaml"), path=Path(path))) == name
+    loaded = load_params(Path(__file__).parents[2] / "params.yaml")
+    named = {"examples/own.yaml": "examples-own", "../mine.yaml": "mine", str(tmp_path / "a b.yaml"): "a-b"}
+    for path, name in named.items():
+        assert study_name(replace(loaded, path=Path(path))) == name
+
+
+def test_what_config_adds_to_a_study_is_the_same_study() -> None:
+    merged = paths.MERGED / "0123456789ab.yaml"
+    loaded = load_params(Path(__file__).parents[2] / "params.yaml")
+    with_config = replace(loaded, path=merged, files=(merged, *loaded.files))
+    assert study_name(with_config) == study_name(loaded)

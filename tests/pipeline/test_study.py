@@ -9,8 +9,9 @@ import yaml
 
 from bars.errors import ParamsError
 from bars.pipeline.load import load_params
+from bars.pipeline.paths import MERGED
 from bars.pipeline.reasons import short_reason
-from bars.pipeline.study import WRITTEN, study_file
+from bars.pipeline.study import study_file
 from tests.grids import TREE
 
 
@@ -24,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nothing_said_is_the_default() -> None:
     assert study_file({}, [], "params.yaml", {}) == ("params.yaml", None)
     assert study_file({"scale": "cpu", "params": "other.yaml"}, [], "params.yaml", {}) == ("other.yaml", "cpu")
-    assert not WRITTEN.exists()
+    assert not MERGED.exists()
 
 
 def test_a_file_that_includes_another_is_named_itself(folder: Path) -> None:

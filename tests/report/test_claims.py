@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,22 @@ def test_too_few_seeds_are_not_tested(tree: Any) -> None:
     assert "1 of the 2 seeds needed" in row["why"]
     assert "bars-b: incomplete: no result of seeds 1, 2" in row["why"]
     assert row["value"] == pytest.approx(49.0)
+
+
+def test_the_settings_of_claims_act(tree: Any) -> None:
+    """A lower confidence narrows the interval; more seeds needed leave the claim untested."""
+    tree.top1("bars-b", [0.92, 0.93, 0.96])
+    tree.top1("resnet34-xnor", [0.90, 0.90, 0.90])
+    sure = judged(tree, "cifar-gain")
+    for changes in ({"confidence": 0.5}, {"min_seeds": 4}):
+        report = tree.params.report
+        claims_ = report.claims.model_copy(update=changes)
+        tree.params = replace(tree.params, report=report.model_copy(update={"claims": claims_}))
+        row = judged(tree, "cifar-gain")
+        if "confidence" in changes:
+            assert sure["low"] < row["low"] < row["high"] < sure["high"]
+        else:
+            assert sure["verdict"] != NOT_TESTED == row["verdict"]
 
 
 def test_missing_runs_and_untestable_claims_say_why(tree: Any) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch
 
 from bars.errors import RecordError
@@ -480,3 +482,21 @@ def test_points_in_one_place_have_one_label(tree: Any, name: str) -> None:
 def test_epochs_are_whole_numbers(whole: Any) -> None:
     for axes in drawn("fig5", whole)[0].axes:
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_the_look_of_a_figure_is_that_of_params(whole: Any, tmp_path: Path) -> None:
+    """Each of report.figures acts: palette on colours, context on sizes, dpi on pixels."""
+    settings = whole.params.report.figures
+    seen = []
+    for changes in ({}, {"palette": "deep"}, {"context": "talk"}):
+        with style.look(settings.model_copy(update=changes)):
+            seen.append((rcParams["axes.prop_cycle"].by_key()["color"][0], rcParams["axes.labelsize"]))
+    (colour, size), (other_colour, same_size), (same_colour, larger) = seen
+    assert other_colour != colour == same_colour
+    assert larger > size == same_size
+    figure, rows = drawn("fig1", whole)
+    widths = []
+    for dpi in (50, 100):
+        png = next(path for path in style.save(figure, rows, tmp_path, "fig1", dpi) if path.suffix == ".png")
+        widths.append(imread(png).shape[1])
+    assert widths[1] == pytest.approx(2 * widths[0], abs=2)

@@ -40,6 +40,7 @@ EXEMPT = {
     "bars.pipeline.load": "reads params.yaml; what it says is recorded",
     "bars.pipeline.schema": "refuses what params.yaml may not say",
     "bars.pipeline.home": "says where params.yaml lies, which is read and resolved as above",
+    "bars.pipeline.durations": "words of how long a stage took",
     "bars.pipeline.closure": "says what the code is",
     "bars.pipeline.ownership": "refuses to write over another study; tables that name theirs have it in their closure",
     "bars.pipeline.paths": "names folders and files, which are targets of the workflow",

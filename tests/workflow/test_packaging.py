@@ -127,3 +127,14 @@ def test_outputs_are_not_tracked() -> None:
         assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0, path
     for path in ("results/README.md", "figures/README.md", "dvc.lock"):
         assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 1, path
+
+
+def test_the_documented_installs_name_this_distribution() -> None:
+    """Another project owns the name `bars` on PyPI: a text that says to install it fetches a stranger's code."""
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Containerfile"]
+    for folder in ("docs", "bars", "workflow"):
+        texts += [path for path in (ROOT / folder).rglob("*") if path.suffix in (".md", ".py", ".smk", ".yaml")]
+    named = re.compile(r"pip install [^\n]*?\b(bars[\w-]*)\[([\w,]+)\]")
+    found = [match for path in texts for match in named.findall(path.read_text(encoding="utf-8"))]
+    assert {name for name, _ in found} == {PROJECT["name"]}
+    assert {extra for _, extras in found for extra in extras.split(",")} <= set(PROJECT["optional-dependencies"])

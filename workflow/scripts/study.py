@@ -25,6 +25,7 @@ from bars.pipeline.load import Params, load_params
 from bars.report.artifacts import FIGURES, TABLES, need_paths
 from bars.report.figures import write_figure
 from bars.report.tables import write_table
+from bars.report.tree import Results
 from workflow.scripts.study_page import page
 
 PARAMS, RECORDS, PAGE = "params.yaml", "records", "README.md"
@@ -69,7 +70,9 @@ def write(study: Path, out: Path) -> list[Path]:
     for path in [path for path in made if path.suffix not in KEPT]:
         path.unlink()
     note = (study / NOTE).read_text(encoding="utf-8") if (study / NOTE).is_file() else ""
-    (out / PAGE).write_text(page(study.resolve().name, grid, records, out, note), encoding="utf-8")
+    (out / PAGE).write_text(
+        page(study.resolve().name, Results(loaded, grid.scale, records), out, note), encoding="utf-8"
+    )
     return [*(path for path in made if path.suffix in KEPT), out / PAGE]
 
 

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 
 from bars.pipeline import paths
-from bars.pipeline.experiments import Experiment, Grid
-from bars.pipeline.records import Metrics, Provenance, read_metrics, read_record
+from bars.pipeline.durations import duration
+from bars.report import ran
+from bars.report.summary import measured
+from bars.report.tree import Results, Runs
 
 
-def page(name: str, grid: Grid, records: Path, out: Path, note: str = "") -> str:
+def page(name: str, results: Results, out: Path, note: str = "") -> str:
     """README.md of the study whose tables and figures stand in ``out``."""
-    runs = [(e, found) for e in grid.runnable() if (found := _metrics(e, records))]
+    runs = [found for e in results.grid.runnable() if (found := results.runs(e.name)).metrics]
     if not runs:
         return f"# Study {name}\n\nNothing was run yet.\n"
-    some = runs[0][1][0]
+    images = next(iter(runs[0].metrics.values())).n_examples
     lines = [
-        f"# Study {name}: scale `{grid.scale}`",
+        f"# Study {name}: scale `{results.scale}`",
         "",
         "Generated from the records in this folder (`make verify STUDY=...` makes it again and compares). Parameters:",
-        f"[params.yaml](params.yaml). Data: {', '.join(sorted({m.dataset for _, ms in runs for m in ms}))}; "
-        f"accuracy on {some.n_examples:,} test images.",
+        f"[params.yaml](params.yaml). Data: {', '.join(sorted({str(r.dataset) for r in runs}))}; "
+        f"accuracy on {images:,} test images.",
         "",
         *([note.strip(), ""] if note else []),
         *_accuracies(runs),
         "",
         *_verdicts(out / "claims.csv"),
-        *_took(records),
+        *_took(results),
         "",
         *(f"[{path.stem}]({path.name})  " for path in sorted(out.glob("*.md")) if path.name != "README.md"),
         "",
@@ -39,43 +41,33 @@ def page(name: str, grid: Grid, records: Path, out: Path, note: str = "") -> str
     return "\n".join(lines) + "\n"
 
 
-def _metrics(experiment: Experiment, records: Path) -> list[Metrics]:
-    files = [records / experiment.file("evaluate", "metrics.json", seed) for seed in experiment.seeds]
-    return [read_metrics(file) for file in files if file.is_file()]
-
-
-def _accuracies(runs: list[tuple[Experiment, list[Metrics]]]) -> Iterator[str]:
+def _accuracies(runs: list[Runs]) -> Iterator[str]:
     yield "| network | top-1 [%], mean ± sd | n | BiOps [M] | of its budget |"
     yield "|---|---|---|---|---|"
-    for experiment, metrics in sorted(runs, key=lambda item: -mean(m.top1 for m in item[1])):
-        top1, biops = [100 * m.top1 for m in metrics], mean(m.biops for m in metrics)
-        spread = f" ± {stdev(top1):.1f}" if len(top1) > 1 else ""
-        budget = experiment.budget_biops
-        share = f"{biops / budget:.0%}" if budget else ""
-        yield f"| {experiment.label} | {mean(top1):.1f}{spread} | {len(top1)} | {biops / 1e6:.2f} | {share} |"
+    rows = [(found, measured(found)) for found in runs]
+    for found, row in sorted(rows, key=lambda item: -float(item[1]["top1_mean_percent"] or 0)):
+        spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
+        share = "" if row["budget_reached"] is None else f"{row['budget_reached']:.0%}"
+        label = found.experiment.label if found.experiment else found.name
+        accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
+        yield f"| {label} | {accuracy} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
 
 
 def _verdicts(claims: Path) -> Iterator[str]:
-    """The claims that were tested, verdict by verdict."""
-    if not claims.is_file():
-        return
-    by_verdict = defaultdict[str, list[str]](list)
-    for row in csv.DictReader(claims.read_text(encoding="utf-8").splitlines()):
-        by_verdict[row["verdict"]].append(row["claim"])
-    yield "Claims of the paper ([claims.md](claims.md)): " + ", ".join(f"{k} {len(v)}" for k, v in by_verdict.items())
-    yield ""
+    """How many claims were judged how."""
+    if claims.is_file():
+        counts = Counter(row["verdict"] for row in csv.DictReader(claims.read_text(encoding="utf-8").splitlines()))
+        yield "Claims of the paper ([claims.md](claims.md)): " + ", ".join(f"{k} {v}" for k, v in counts.items())
+        yield ""
 
 
-def _took(records: Path) -> Iterator[str]:
-    """Runs, median minutes and hours in all of every stage; threads and devices."""
-    stages = defaultdict[str, list[Provenance]](list)
-    for file in sorted(records.rglob(paths.PROVENANCE)):
-        record = read_record(file, Provenance)
-        stages[record.stage].append(record)
-    yield "| stage | runs | median [min] | in all [h] | device |"
+def _took(results: Results) -> Iterator[str]:
+    """Runs, median and whole time of every stage; threads and devices."""
+    yield "| stage | runs | median | in all | device |"
     yield "|---|---|---|---|---|"
-    for stage in ("data", *paths.STAGES):
-        if found := stages.get(stage):
-            minutes = [record.seconds / 60 for record in found]
+    done = ran.stages(results)
+    for stage in paths.STAGES:
+        if found := [record for record in done if record.stage == stage]:
+            seconds = [record.seconds for record in found]
             device = ", ".join(sorted({f"{record.device}, {record.threads} thread(s)" for record in found}))
-            yield f"| {stage} | {len(found)} | {median(minutes):.1f} | {sum(minutes) / 60:.2f} | {device} |"
+            yield f"| {stage} | {len(found)} | {duration(median(seconds))} | {duration(sum(seconds))} | {device} |"
