@@ -100,7 +100,7 @@ def test_an_unusual_machine_runs_the_float_network_and_says_so(
 
 def test_a_missing_package_is_named(exported: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    with pytest.raises(PackedError, match=r"pip install 'bars\[packed\]'"):
+    with pytest.raises(PackedError, match=r"pip install 'bars-nas\[packed\]'"):
         bars.packed.load(exported).predict(pixels)
 
 

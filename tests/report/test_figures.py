@@ -500,3 +500,11 @@ def test_the_look_of_a_figure_is_that_of_params(whole: Any, tmp_path: Path) -> N
         png = next(path for path in style.save(figure, rows, tmp_path, "fig1", dpi) if path.suffix == ".png")
         widths.append(imread(png).shape[1])
     assert widths[1] == pytest.approx(2 * widths[0], abs=2)
+
+
+def test_labels_that_would_lie_on_each_other_become_one() -> None:
+    figure = Figure(figsize=(3, 3))
+    axes = figure.subplots()
+    axes.plot([0.0, 1.0], [0.0, 1.0])
+    style.label_points(axes, [(0.50, 0.50, "A"), (0.505, 0.50, "B"), (0.9, 0.50, "C")], (6, 6))
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("A, B", (0.50, 0.50)), ("C", (0.9, 0.50))]

@@ -71,7 +71,7 @@ def test_the_page_has_its_parts_in_order_and_everything_within(editable: Any, tm
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 1
     assert "On CIFAR-10, BARS-B is 1.5 points more accurate than a hand-made binary network." in page.text
     assert "A <fast> card" in page.text
-    assert "1.5 h" in page.text
+    assert "1 h 30 min" in page.text
     assert "version 9.9, c0ffeec0ffee" in page.text
 
 

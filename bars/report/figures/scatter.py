@@ -133,9 +133,11 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str) -> No
     """Accuracy against one cost: ours filled with bars over seeds, the paper's open and gray."""
     looks, across = markers(rows), axis(rows, cost, name)
     key, divisor = across.column, across.divisor
+    lines: dict[str, list[dict[str, Any]]] = {}
     for source in ("printed", "measured"):
         there = [row for row in rows if row["source"] == source and row.get(key) is not None]
         line = sorted((row for row in there if row["series"] == "BARS"), key=lambda row: str(row["experiment"]))
+        lines[source] = line
         ours = source == "measured"
         axes.plot(
             [row[key] / divisor for row in line],
@@ -164,6 +166,11 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str) -> No
                 zorder=4 if ours else 3,
                 label=f"{row['method']}, {source}",
             )
+    axes.margins(x=0.14, y=0.12)
+    style.log_axis(axes)
+    axes.set_xlabel(across.label)
+    for source, line in lines.items():
+        ours = source == "measured"
         style.label_points(
             axes,
             [(row[key] / divisor, row["top1_percent"], row["experiment"][-1].upper()) for row in line],
@@ -172,9 +179,6 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str) -> No
             color=style.colour(0) if ours else style.GRAY,
             zorder=5,
         )
-    axes.margins(x=0.08, y=0.12)
-    style.log_axis(axes)
-    axes.set_xlabel(across.label)
 
 
 def _spread(value: float | None, divisor: float) -> float | None:

@@ -156,10 +156,17 @@ def log_axis(axes: Axes) -> None:
 
 
 def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset: tuple[int, int], **look: Any) -> None:
-    """Write (x, y, label) beside points, ``offset`` from them in points; labels of one place become one, "B, C"."""
+    """Write (x, y, label) beside points, ``offset`` in points; labels in one place to the eye become one, "B, C".
+
+    The axes must have their scale and margins already.
+    """
+    axes.get_xlim(), axes.get_ylim()  # matplotlib settles the limits when they are asked for
+    apart = matplotlib.rcParams["font.size"] * axes.figure.dpi / 72  # pixels that a label needs for itself
     places: dict[tuple[float, float], list[str]] = {}
     for x, y, label in labels:
-        places.setdefault((x, y), []).append(label)
+        here = axes.transData.transform((x, y))
+        near = (place for place in places if abs(axes.transData.transform(place) - here).max() < apart)
+        places.setdefault(next(near, (x, y)), []).append(label)
     right, up = offset
     for place, there in places.items():
         axes.annotate(
