@@ -189,6 +189,9 @@ class Health(Block):
     flips: Fraction = Field(description="least share of binary weights whose sign differs from the start")
     budget: Fraction = Field(description="largest relative distance of E[BiOps] from the budget")
     entropy: Fraction = Field(description="largest mean entropy of a decision, as a share of that of a uniform one")
+    entropy_pull: Annotated[float, Field(gt=0)] = Field(
+        description="largest gradient of the entropy term in the last epoch, relative to that of the data"
+    )
 
 
 class SearchParams(Block):

@@ -118,6 +118,8 @@ class Verdict(Record):
     flips: float | None = None
     budget_ratio: float | None = None
     entropy: float | None = None
+    gradient_entropy: float | None = None
+    gradient_data: float | None = None
     failures: tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""Whether a search worked: its weights moved, its expectation met the budget, its decisions were made."""
+"""Whether a search worked: its weights moved, it met the budget, and its decisions were made, by the data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from bars.params import SearchParams
 
 Verdict = dict[str, Any]
+JUDGED = ("flips", "budget_ratio", "entropy", "gradient_entropy", "gradient_data")
+SMALLEST = 1e-12  # a data gradient of zero is drowned by anything
 
 
 def judge(last: Mapping[str, float], status: str, params: SearchParams) -> Verdict:
@@ -21,5 +23,8 @@ def judge(last: Mapping[str, float], status: str, params: SearchParams) -> Verdi
             failures.append(f"its expectation missed the budget ({last['budget_ratio']:.0%} of it)")
         if last["entropy"] > health.entropy:
             failures.append(f"its decisions stayed open (entropy {last['entropy']:.2f} of 1)")
-    judged = {key: last[key] for key in ("flips", "budget_ratio", "entropy")} if last else {}
+        if last["gradient_entropy"] > health.entropy_pull * last["gradient_data"]:
+            pull = last["gradient_entropy"] / max(last["gradient_data"], SMALLEST)
+            failures.append(f"the entropy term decided, not the data ({pull:.1f} times their gradient)")
+    judged = {key: last[key] for key in JUDGED} if last else {}
     return {**judged, "failures": failures}

@@ -82,7 +82,7 @@ def found(task: Any, seed: int, **changes: Any) -> dict[str, float]:
         "weight_lr_end": 0.001,
         "grad_clip": None,
         "alpha_lr": 0.05,
-        "health": Health(flips=0.0, budget=1.0, entropy=1.0),
+        "health": Health(flips=0.0, budget=1.0, entropy=1.0, entropy_pull=1e9),
     }
     parts: Any = [Planted(*task(100 * seed + i)) for i in range(2)]
     runtime = block(RuntimeParams, device="cpu")

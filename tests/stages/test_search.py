@@ -66,7 +66,7 @@ def params(**changes: Any) -> SearchParams:
         "weight_lr_end": 0.01,
         "grad_clip": 5.0,
         "alpha_lr": 0.05,
-        "health": Health(flips=0.0, budget=1.0, entropy=1.0),
+        "health": Health(flips=0.0, budget=1.0, entropy=1.0, entropy_pull=1e9),
     }
     return block(SearchParams, **(values | changes))
 

@@ -69,8 +69,9 @@ def test_a_cap_meets_the_budget_only_where_the_data_want_more() -> None:
 
 
 def verdict(status: str = "completed", **row: float) -> list[str]:
-    search: SearchParams = params(health={"flips": 0.05, "budget": 0.1, "entropy": 0.8})
-    failures: list[str] = judge({"flips": 0.2, "budget_ratio": 1.0, "entropy": 0.5} | row, status, search)["failures"]
+    search: SearchParams = params(health={"flips": 0.05, "budget": 0.1, "entropy": 0.8, "entropy_pull": 1.5})
+    sound = {"flips": 0.2, "budget_ratio": 1.0, "entropy": 0.5, "gradient_entropy": 0.01, "gradient_data": 0.01}
+    failures: list[str] = judge(sound | row, status, search)["failures"]
     return failures
 
 
@@ -81,6 +82,8 @@ def verdict(status: str = "completed", **row: float) -> list[str]:
         ({"budget_ratio": 0.89}, "missed the budget"),
         ({"budget_ratio": 1.11}, "missed the budget"),
         ({"entropy": 0.81}, "stayed open"),
+        ({"gradient_entropy": 0.016}, "1.6 times"),
+        ({"gradient_data": 0.0}, "the entropy term decided"),
     ],
 )
 def test_a_search_that_failed_says_why(row: dict[str, float], word: str) -> None:
@@ -89,6 +92,6 @@ def test_a_search_that_failed_says_why(row: dict[str, float], word: str) -> None
 
 
 def test_a_search_just_inside_every_criterion_is_sound() -> None:
-    assert verdict() == verdict(flips=0.05, budget_ratio=1.09, entropy=0.8) == []
+    assert verdict() == verdict(flips=0.05, budget_ratio=1.09, entropy=0.8, gradient_entropy=0.0149) == []
     assert verdict("diverged") == ["the search diverged"]
     assert judge({}, "diverged", params())["failures"] == ["the search diverged"]

@@ -55,7 +55,7 @@ SEARCH = block(
     weight_sampling="same",
     weight_momentum=0.9,
     weight_decay=3e-4,
-    health={"flips": 0.0, "budget": 1.0, "entropy": 1.0},
+    health={"flips": 0.0, "budget": 1.0, "entropy": 1.0, "entropy_pull": 1e9},
 )
 RETRAIN = block(RetrainParams, epochs=1, batch_size=32, optimizer="sgd", lr=0.05)
 
