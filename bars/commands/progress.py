@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
+
+from tqdm import tqdm
 
 from bars.pipeline.durations import duration
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 HEARTBEAT = 60.0  # seconds between two lines about an epoch that takes long
 _SHOWN = ("train_loss", "train_top1", "valid_loss", "valid_top1", "expected_biops", "lr", "weight_lr")
@@ -35,8 +34,6 @@ class EpochProgress:
             self._line(epoch, epochs, shown)
             return
         if self._bar is None:
-            from tqdm import tqdm  # jobs of a workflow have no terminal
-
             self._bar = tqdm(total=epochs, initial=epoch - 1, desc=self._title, unit="epoch", file=self._stream)
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(1)

@@ -14,6 +14,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from bars.errors import DataError
 
@@ -123,8 +124,6 @@ def for_each_file(count: int, work: Callable[[int], None], what: str = "reading 
 
     Work of more than some seconds shows how far it is.
     """
-    from tqdm import tqdm  # only a folder of images is read like this
-
     threads = min(_READ_THREADS, 2 * (os.cpu_count() or 1))
     step = max(1, min(256, count // (4 * threads)))  # several files a task: a task costs more than a small file
 
