@@ -48,12 +48,13 @@ class Layers:
 
     def own(self, name: str) -> list[Layer]:
         """The layers of one experiment, without its base: its own word, its recipe, the scale's word."""
-        group = self.group_of[name]
-        layers = [Layer(f"experiments.{group}.{name}", self.params.tree["experiments"][group][name])]
-        layers.append(
-            Layer(f"scales.{self.scale}.experiments.{name}", self.scale_layer.get("experiments", {}).get(name) or {})
-        )
-        return [part for layer in layers for part in self._with_recipe(layer)]
+        return [part for layer in self._words(name) for part in self._with_recipe(layer)]
+
+    def _words(self, name: str) -> tuple[Layer, Layer]:
+        """What its group says of an experiment, and what the scale says of it."""
+        group, of_scale = self.group_of[name], self.scale_layer.get("experiments", {})
+        own = Layer(f"experiments.{group}.{name}", self.params.tree["experiments"][group][name])
+        return own, Layer(f"scales.{self.scale}.experiments.{name}", of_scale.get(name) or {})
 
     def _with_recipe(self, layer: Layer) -> list[Layer]:
         recipe: Mapping[str, Any] = layer.values.get("own_recipe") or {}
@@ -81,9 +82,8 @@ class Layers:
 
     def key(self, name: str, key: str) -> Any:
         """An experiment's own value of a key, the scale's word first."""
-        group = self.group_of[name]
-        own: Mapping[str, Any] = self.params.tree["experiments"][group][name]
-        return {**own, **(self.scale_layer.get("experiments", {}).get(name) or {})}.get(key)
+        own, of_scale = self._words(name)
+        return {**own.values, **of_scale.values}.get(key)
 
     def says(self, name: str, key: str) -> bool:
         """Whether an experiment itself writes a key."""
