@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bars import params as models
 from bars.errors import GridError
-from bars.pipeline.load import Params, Tree
+from bars.pipeline.load import Params, Tree, merge_blocks
 from bars.pipeline.problems import hint, join, one_of
 from bars.pipeline.schema import BLOCKS
 
@@ -26,6 +26,14 @@ class Layer:
     def blocks(self) -> Tree:
         """What it says of blocks."""
         return {k: v for k, v in self.values.items() if k in TYPES}
+
+
+def merged(layers: Iterable[Layer]) -> Tree:
+    """The blocks of layers, each laid over those before it, and search_data over data."""
+    tree: Tree = {}
+    for layer in layers:
+        tree = merge_blocks(tree, layer.blocks(), layer.where)
+    return {**tree, "search_data": merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")}
 
 
 class Layers:
