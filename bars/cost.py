@@ -44,16 +44,8 @@ def conv(kernel: int, c_in: int, c_out: int, size_out: int) -> tuple[int, int]:
     return 2 * weights * size_out * size_out, weights
 
 
-@dataclass(frozen=True)
-class StageShape:
-    """Spatial size and full channels per node of a stage."""
-
-    size: int
-    full_channels: int
-
-
-def stage_shapes(params: SpaceParams, image_size: int) -> tuple[StageShape, ...]:
-    """Shape of each stage's feature maps. Raises SpaceError where an image is too small or not divisible."""
+def stage_sizes(params: SpaceParams, image_size: int) -> tuple[int, ...]:
+    """Height and width of each stage's feature maps. Raises SpaceError where an image is too small or not divisible."""
     if int(params.init_channels * min(params.widths)) < 1:
         raise SpaceError(
             "the narrowest width leaves no channel",
@@ -71,7 +63,7 @@ def stage_shapes(params: SpaceParams, image_size: int) -> tuple[StageShape, ...]
             do="change data.image_size or space.stages",
         )
     first = image_size // (4 if params.stem == "imagenet" else 1)
-    return tuple(StageShape(first >> s, params.init_channels << s) for s in range(params.stages))
+    return tuple(first >> s for s in range(params.stages))
 
 
 def _norm(params: SpaceParams, c: int) -> int:
@@ -144,19 +136,19 @@ def cell_shapes(params: SpaceParams, genotype: Genotype, image_size: int) -> tup
     The last kept cell of a stage already works at half the next stage's channels, so that the reduction cell exactly
     doubles them (BARS Sec. 4.1.1, authors' "use next stage width").
     """
-    shapes = stage_shapes(params, image_size)
+    sizes = stage_sizes(params, image_size)
     width = [channels(params.init_channels, s, g.width) for s, g in enumerate(genotype.stages)]
     cells: list[CellShape] = []
-    for s, (shape, stage) in enumerate(zip(shapes, genotype.stages, strict=True)):
+    for s, (size, stage) in enumerate(zip(sizes, genotype.stages, strict=True)):
         last = s == params.stages - 1
         exit_channels = width[s] if last else width[s + 1] // 2
         c_in = width[s]
         for k in range(stage.depth):
             c = exit_channels if k == stage.depth - 1 else width[s]
-            cells.append(CellShape(s, k, shape.size, c_in, c))
+            cells.append(CellShape(s, k, size, c_in, c))
             c_in = c
         if not last:
-            cells.append(CellShape(s, None, shape.size, c_in, width[s + 1]))
+            cells.append(CellShape(s, None, size, c_in, width[s + 1]))
     return tuple(cells)
 
 
@@ -229,13 +221,12 @@ class ExpectedBiops:
 
     def __init__(self, params: SpaceParams, image_size: int, as_array: Callable[[Any], Any]) -> None:
         space = SearchSpace.from_params(params)
-        shapes = stage_shapes(params, image_size)
         init, nodes = params.init_channels, params.nodes
         types = {name: i for i, name in enumerate(space.all_types)}
         own = [[channels(init, s, w) for w in space.width_choices] for s in range(space.stages)]
         self._kernels = as_array([float(2 * (kernel_size(p) or 0) ** 2) for p in space.primitives])
         self._channels = as_array(own)
-        self._areas = [float(shape.size**2) for shape in shapes]
+        self._areas = [float(size**2) for size in stage_sizes(params, image_size)]
         self._type_of = [
             [types[space.cell_type(s, k)] for k in range(space.cells_per_stage)] for s in range(space.stages)
         ]

@@ -89,6 +89,11 @@ class DataParams(Block):
         None, description="smallest area of a random resized crop; null: none"
     )
 
+    @property
+    def name(self) -> str:
+        """Of the data set, in every result."""
+        return self.label or self.source
+
 
 class RuntimeParams(Block):
     """How a stage computes; part of its parameters because threads and precision change the bits of a result."""

@@ -72,13 +72,6 @@ class BinaryConv2d(nn.Module):
             self.groups,
         )
 
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Clamp the latent weight to the straight-through window, as its quantizer asks."""
-        clip = getattr(self.weight_quantizer, "latent_clip", None)
-        if clip is not None:
-            self.weight.clamp_(-clip, clip)
-
     @property
     def has_binary_weight(self) -> bool:
         """Whether its weight is binarised at all."""
@@ -112,21 +105,18 @@ def set_progress(model: nn.Module, p: float) -> None:
 
 
 class AfterStep:
-    """Calls ``after_step`` of every module of ``model`` that has it; to be called after each optimiser step.
+    """What a model does after each optimiser step: clamp the latent weights, and call ``after_step`` of what has it.
 
-    The modules are looked up once, and latent weights of one window are clamped together.
+    The modules are looked up once, and weights with the same straight-through window are clamped together.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._clamped: dict[float, list[Tensor]] = {}
-        self._others: list[Any] = []
-        for module in _having(model, "after_step"):
-            if type(module).after_step is not BinaryConv2d.after_step:
-                self._others.append(module)
-                continue
-            clip = getattr(module.weight_quantizer, "latent_clip", None)
+        for layer in (module for module in model.modules() if isinstance(module, BinaryConv2d)):
+            clip = getattr(layer.weight_quantizer, "latent_clip", None)
             if clip is not None:
-                self._clamped.setdefault(clip, []).append(module.weight)
+                self._clamped.setdefault(clip, []).append(layer.weight)
+        self._others: list[Any] = list(_having(model, "after_step"))
 
     @torch.no_grad()
     def __call__(self) -> None:
@@ -135,11 +125,6 @@ class AfterStep:
             torch._foreach_clamp_max_(weights, clip)
         for module in self._others:
             module.after_step()
-
-
-def after_step(model: nn.Module) -> None:
-    """Call ``after_step`` of every module that has it, once; a training loop keeps an ``AfterStep``."""
-    AfterStep(model)()
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:

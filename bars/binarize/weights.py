@@ -95,11 +95,8 @@ class BiRealSign(WeightQuantizer):
         return straight_through(mean_abs(weight, "channel") * binary_sign(weight), sign_clip(weight, 1.0))
 
 
-class LibraSign(WeightQuantizer):
-    """2^s sign(z) of the standardised weight z = (W_o - mean_o) / std_o, with EDE (IR-Net, CVPR 2020, Sec. 3.2).
-
-    The power of two nearest to mean |z_o| is a bit shift; no gradient passes through it.
-    """
+class StandardisedSign(WeightQuantizer):
+    """Base: EDE's sign of the weight standardised per output channel, z = (W_o - mean_o) / std_o."""
 
     def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
         super().__init__()
@@ -107,6 +104,13 @@ class LibraSign(WeightQuantizer):
 
     def before_sign(self, weight: Tensor) -> Tensor:
         return standardize(weight)[0]
+
+
+class LibraSign(StandardisedSign):
+    """2^s sign(z) (IR-Net, CVPR 2020, Sec. 3.2).
+
+    The power of two nearest to mean |z_o| is a bit shift; no gradient passes through it.
+    """
 
     def forward(self, weight: Tensor) -> Tensor:
         z = self.before_sign(weight)
@@ -115,15 +119,8 @@ class LibraSign(WeightQuantizer):
         return signs * shift
 
 
-class AdaBinWeight(WeightQuantizer):
-    """mean_o + std_o sign((W - mean_o) / std_o), with EDE: two levels per output channel (AdaBin, ECCV 2022)."""
-
-    def __init__(self, t_min: float = 0.1, t_max: float = 10.0) -> None:
-        super().__init__()
-        self.sign = EdeSchedule(t_min, t_max)
-
-    def before_sign(self, weight: Tensor) -> Tensor:
-        return standardize(weight)[0]
+class AdaBinWeight(StandardisedSign):
+    """mean_o + std_o sign(z): two levels per output channel (AdaBin, ECCV 2022)."""
 
     def forward(self, weight: Tensor) -> Tensor:
         z, mean, std = standardize(weight)

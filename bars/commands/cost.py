@@ -9,12 +9,10 @@ from typing import Any
 from bars import cost as costs
 from bars.commands.listing import text_table
 from bars.cost import Cost
-from bars.errors import GridError
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid, num_classes
 from bars.pipeline.load import load_params
-from bars.pipeline.problems import one_of
 from bars.space import Genotype, SearchSpace
 
 _IMAGENET_CLASSES = 1000
@@ -23,11 +21,7 @@ _IMAGENET_CLASSES = 1000
 def show_cost(params: Path, scale: str | None, results: Path, name: str, seed: int | None, *, as_json: bool) -> int:
     """Print FLOPs, BiOps, parameters and equivalent operations; without a genotype yet, what the space allows."""
     experiment = Grid(load_params(params), scale)[name]
-    if experiment.reason is not None:
-        raise GridError(f"{name} is not run at scale {experiment.scale}", got=experiment.reason)
-    if seed is not None and seed not in experiment.seeds:
-        allowed = one_of(str(s) for s in experiment.seeds)
-        raise GridError(f"{name} has no seed {seed} at scale {experiment.scale}", got=seed, allowed=allowed)
+    experiment.require("evaluate", seed)
     answer = cost_of(experiment, results, experiment.seeds[0] if seed is None else seed)
     if as_json:
         print(json.dumps(answer, indent=2))

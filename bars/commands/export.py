@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bars.errors import ExportError, GridError, OutputError, PackedError
+from bars.errors import ExportError, OutputError, PackedError
 from bars.packed import file as packed_file
 from bars.packed.network import PACKED, Network
 from bars.pipeline import paths
@@ -17,7 +17,6 @@ from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.files import atomic_directory, sha256_file
 from bars.pipeline.load import load_params
-from bars.pipeline.problems import one_of
 from bars.pipeline.provenance import hash_inputs, verify_inputs
 from bars.space import Genotype, SearchSpace
 
@@ -47,9 +46,7 @@ class Agreement(NamedTuple):
 def export(params: Path, scale: str | None, results: Path, name: str, seed: int, out: Path | None) -> int:
     """Write the network, its card and, for a searched one, its genotype; the folder appears whole or not at all."""
     experiment = Grid(load_params(params), scale)[name]
-    if experiment.reason is None and seed not in experiment.seeds:
-        allowed = one_of(str(s) for s in experiment.seeds)
-        raise GridError(f"{name} has no seed {seed} at scale {experiment.scale}", got=seed, allowed=allowed)
+    experiment.require("evaluate", seed)
     target = out or Path("exports") / experiment.scale / name / f"seed-{seed}"
     _require_replaceable(target)
     _require_packages()
@@ -212,8 +209,7 @@ def _cost(experiment: Experiment, genotype: Genotype | None, part: Part) -> dict
     from bars.stages.networks import count
 
     view = experiment.view("evaluate")
-    cost = count(experiment.network, view, genotype, part.num_classes, part.image_size)
-    return {"flops": cost.flops, "biops": cost.biops, "params": cost.params}
+    return count(experiment.network, view, genotype, part.num_classes, part.image_size)._asdict()
 
 
 def _budget(experiment: Experiment, measured: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, dataset_label, restrict
+from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, restrict
 from bars.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def open_cifar10(params: DataParams) -> Source:
 
     def part(checksums: Checksums) -> Dataset:
         labels, pixels = _read(_obtain(root, checksums, params.download), checksums)
-        return ArrayDataset(dataset_label(params), chosen, *restrict(CLASSES, chosen, labels, pixels))
+        return ArrayDataset(params.name, chosen, *restrict(CLASSES, chosen, labels, pixels))
 
     published = _published()
     return Source(chosen, lambda: part(published.train_list), lambda: part(published.test_list))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, dataset_label, restrict
+from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, restrict
 from bars.data.stratify import group_by_class, share, shuffled
 from bars.errors import DataError
 
@@ -31,7 +31,7 @@ def open_digits(params: DataParams) -> Source:
     train, test = _hold_out(labels, chosen, params)
 
     def part(indices: Tensor) -> Dataset:
-        return ArrayDataset(dataset_label(params), chosen, labels[indices], pixels[indices])
+        return ArrayDataset(params.name, chosen, labels[indices], pixels[indices])
 
     return Source(chosen, lambda: part(train), lambda: part(test))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bars.data.images import SUFFIXES, read_images
 from bars.data.manifest import hash_images
-from bars.data.sources import Dataset, Source, choose_classes, dataset_label, listing
+from bars.data.sources import Dataset, Source, choose_classes, listing
 from bars.data.walk import Listing, identity, list_images
 from bars.errors import DataError
 
@@ -63,7 +63,7 @@ def open_folder(params: DataParams) -> Source:
     _require_folder(root)
     present = _class_folders(root / "train")
     chosen = choose_classes(present, params.classes, str(root / "train"))
-    label = dataset_label(params)
+    label = params.name
 
     def open_test() -> Dataset:
         return _list_files(label, root, _test_folder(root, present, chosen, params.classes is None), chosen)

@@ -8,16 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bars.data import images
 from bars.errors import DataError
-
-if TYPE_CHECKING:
-    from bars.params import DataParams
 
 GIB = 2**30
 
@@ -88,11 +85,6 @@ class Source:
     def test(self) -> Dataset:
         """The test part, opened now."""
         return self.open_test()
-
-
-def dataset_label(params: DataParams) -> str:
-    """The name of the data set in every result."""
-    return params.label or params.source
 
 
 def choose_classes(present: tuple[str, ...], wanted: int | tuple[str, ...] | None, where: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import torch
 
 from bars.data.imagefolder import FolderDataset
 from bars.data.load import load_source
-from bars.data.sources import Dataset, Source, dataset_label
+from bars.data.sources import Dataset, Source
 from bars.data.stratify import group_by_class, quotas, share, shuffled, smallest_count
 from bars.errors import DataError, RecordError
 
@@ -94,7 +94,7 @@ def make_split(params: DataParams) -> dict[str, Any]:
     mean, std = channel_statistics(source.train, train, params.image_size)
     split: dict[str, Any] = {
         "format": FORMAT,
-        "dataset": dataset_label(params),
+        "dataset": params.name,
         "source": params.source,
         "classes": list(source.classes),
         "image_size": params.image_size,
@@ -133,7 +133,7 @@ def split_params(params: DataParams) -> dict[str, Any]:
     classes = list(params.classes) if isinstance(params.classes, tuple) else params.classes
     decisive: dict[str, Any] = {
         "source": params.source,
-        "label": dataset_label(params),
+        "label": params.name,
         "image_size": params.image_size,
         "classes": classes,
         "valid_fraction": params.valid_fraction,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = "bars"
@@ -83,8 +84,11 @@ def _statements(tree: ast.AST) -> list[ast.AST]:
     while waiting:
         node = waiting.pop()
         nodes.append(node)
-        only_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        children = node.orelse if isinstance(node, ast.If) and only_types else ast.iter_child_nodes(node)
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING"), orelse=otherwise):
+                children: Iterable[ast.AST] = otherwise
+            case _:
+                children = ast.iter_child_nodes(node)
         waiting.extend(child for child in children if isinstance(child, _HOLD_STATEMENTS))
     return nodes
 

@@ -148,7 +148,7 @@ class Experiment(Blocks):
 
     def inputs(self, stage: str, seed: int) -> tuple[str, ...]:
         """Files of earlier stages a stage reads, relative to the results folder."""
-        self._check_stage(stage, seed)
+        self.require(stage, seed)
         split = paths.split_path(self.scale, self.dataset)
         search_split = paths.split_path(self.scale, self.search_dataset)
         found = [self.file("search", "distribution.json", seed)] if self.searches() else []
@@ -168,7 +168,7 @@ class Experiment(Blocks):
 
     def modules(self, stage: str) -> tuple[str, ...]:
         """Modules whose import closures are the stage's code; the stage reruns when one of those files changes."""
-        self._check_stage(stage)
+        self.require(stage)
         if stage == "derive" and self.kind == "ranked":
             return ("bars.stages.derive", "bars.stages.ranking", "bars.data", "bars.models.network")
         trained = (self.network,) if stage in ("retrain", "evaluate") else ()
@@ -187,7 +187,7 @@ class Experiment(Blocks):
         }
 
     def _values(self, stage: str) -> dict[str, Any]:
-        self._check_stage(stage)
+        self.require(stage)
         if stage == "search":
             return self._pick("space", "binarize", "search", "runtime") | {"data": self.search_data}
         network = {"model": self.model, "slot": self.slot} if self.kind == "baseline" else {"space": self.space}
@@ -202,7 +202,8 @@ class Experiment(Blocks):
     def _pick(self, *names: str) -> dict[str, Any]:
         return {name: self.block(name) for name in names}
 
-    def _check_stage(self, stage: str, seed: int | None = None) -> None:
+    def require(self, stage: str, seed: int | None = None) -> None:
+        """Refuse a stage or seed that it has not, or that is not run at this scale. Raises GridError."""
         if self.reason is not None:
             raise GridError(f"{self.name} is not run at scale {self.scale}", got=self.reason)
         if stage not in self.stages:

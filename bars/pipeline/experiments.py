@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ from bars.errors import BudgetError, GridError, OtherSpaceError, ParamsError
 from bars.pipeline.budget import in_biops, with_budget
 from bars.pipeline.datasets import DataSets, num_classes
 from bars.pipeline.experiment import DATA_MODULES, Experiment, Kind, StageView
-from bars.pipeline.layers import TYPES, Layer, Layers
+from bars.pipeline.layers import TYPES, Layer, Layers, merged
 from bars.pipeline.literal import literal_genotype
 from bars.pipeline.load import Params, Tree, merge_blocks
 from bars.pipeline.problems import Problems, explain, hint, join, one_of
@@ -96,35 +96,20 @@ class Grid:
         if name in asking:
             raise GridError("experiments wait for each other's output", where=" -> ".join((*asking, name)))
         chain = self._layers.chain(name)
-        own = [layer for link in chain for layer in self._layers.own(link)]
-        inherited: Tree = {}
-        for layer in own:
-            inherited.update({k: v for k, v in layer.values.items() if k not in _OWN_KEYS and k not in TYPES})
-        slot = inherited.get("slot")
-        if slot is None:
-            raise ParamsError(
-                "an experiment needs a slot, its own or its base's",
-                where=self._layers.at(name),
-                allowed=one_of(self._slots),
-            )
-        layers = [*self._layers.base(slot), *own]
-        tree: Tree = {}
-        for layer in layers:
-            tree = merge_blocks(tree, layer.blocks(), layer.where)
+        slot, layers, tree, keys = self._said(name, chain)
         source = self._source(name, chain)
         kind = self._kind(name, source, tree)
-        inherited = {k: v for k, v in inherited.items() if k == source or k not in _SOURCES}
+        keys = {k: v for k, v in keys.items() if k == source or k not in _SOURCES}
         self._check_used(name, kind)
-        sources = self._sources(name, inherited, asking)
+        sources = self._sources(name, keys, asking)
         reference = self._reference(name, kind, tree, asking)
-        reason = self._reason(name, slot, {**sources, **({} if reference is None else {reference.name: reference})})
-        seeds = tuple(inherited.get("seeds", self.seeds))
+        reason = self._reason(name, slot, [*sources.values(), *([reference] if reference else [])])
         blocks: dict[str, models.Block] = {}
         genotype = None
         if reason is None:
             try:
-                blocks = self._blocks(name, kind, slot, tree, layers, inherited, reference)
-                genotype = self._genotype(name, inherited.get("genotype"), blocks)
+                blocks = self._blocks(name, kind, slot, tree, layers, keys, reference)
+                genotype = self._genotype(name, keys.get("genotype"), blocks)
             except (BudgetError, OtherSpaceError) as error:  # it alone cannot be; the others can
                 reason, blocks = f"{error.what}: {error.got}, allowed {error.allowed}", {}
         dataset, search_dataset = ("", "") if reason else self._datasets.names(name, slot, blocks)
@@ -134,25 +119,41 @@ class Grid:
             scale=self.scale,
             kind=kind,
             slot=slot,
-            seeds=seeds,
+            seeds=tuple(keys.get("seeds", self.seeds)),
             label=str(self._layers.key(name, "label") or name),
             extra=bool(self._layers.key(name, "extra")),
             reason=reason,
             dataset=dataset,
             search_dataset=search_dataset,
             blocks=MappingProxyType(blocks),
-            search_from=inherited.get("search_from"),
-            genotype_from=inherited.get("genotype_from"),
-            rank_with=inherited.get("rank_with"),
-            width_multiplier=float(inherited.get("width_multiplier", 1.0)),
+            search_from=keys.get("search_from"),
+            genotype_from=keys.get("genotype_from"),
+            rank_with=keys.get("rank_with"),
+            width_multiplier=float(keys.get("width_multiplier", 1.0)),
             genotype=genotype,
-            own_recipe=any(layer.where.endswith(".own_recipe") for layer in own),
+            own_recipe=any(layer.where.endswith(".own_recipe") for layer in layers),
             _sources=sources,
         )
         if reason is None and not self._problems:
             self._check_sources(experiment)
         self._done[name] = experiment
         return experiment
+
+    def _said(self, name: str, chain: list[str]) -> tuple[models.Slot, list[Layer], Tree, Tree]:
+        """What params.yaml says of an experiment: its slot, all layers, their blocks merged, and its other keys."""
+        own = [layer for link in chain for layer in self._layers.own(link)]
+        keys: Tree = {}
+        for layer in own:
+            keys.update({k: v for k, v in layer.values.items() if k not in _OWN_KEYS and k not in TYPES})
+        slot = keys.get("slot")
+        if slot is None:
+            raise ParamsError(
+                "an experiment needs a slot, its own or its base's",
+                where=self._layers.at(name),
+                allowed=one_of(self._slots),
+            )
+        layers = [*self._layers.base(slot), *own]
+        return slot, layers, merged(layers), keys
 
     def _source(self, name: str, chain: list[str]) -> str | None:
         """The key that says where the network comes from: the experiment's own word, else that of the nearest base.
@@ -227,13 +228,13 @@ class Grid:
             )
         return reference
 
-    def _reason(self, name: str, slot: str, sources: Mapping[str, Experiment]) -> str | None:
+    def _reason(self, name: str, slot: str, sources: Iterable[Experiment]) -> str | None:
         overrides = self._scale.get("experiments", {})
         if name in overrides and overrides[name] is None:
             return f"switched off at scale {self.scale}"
         if slot not in self._slots:
             return f"no {slot} data at scale {self.scale}"
-        for source in sources.values():
+        for source in sources:
             if source.reason is not None:
                 return f"needs {source.name}: {source.reason}"
         return None
@@ -250,7 +251,6 @@ class Grid:
         reference: Experiment | None,
     ) -> dict[str, models.Block]:
         tree = dict(tree)
-        tree["search_data"] = merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")
         if kind == "baseline":
             tree["model"] = merge_blocks({"width": self._model_width(slot)}, tree["model"], "model")
         blocks: dict[str, models.Block] = {}
@@ -319,10 +319,7 @@ class Grid:
     def _slot_data(self, slot: str) -> dict[str, models.Block]:
         """The slot's own data sets and search space, before any experiment speaks."""
         layers = self._layers.base(slot)
-        tree: Tree = {}
-        for layer in layers:
-            tree = merge_blocks(tree, layer.blocks(), layer.where)
-        tree["search_data"] = merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")
+        tree = merged(layers)
         found = {key: self._block(key, tree.get(key, {}), layers, slot) for key in ("data", "search_data", "space")}
         blocks = {key: block for key, block in found.items() if block is not None}
         if "data" in blocks and "search_data" in blocks:

@@ -1,4 +1,4 @@
-"""CSV and Parquet of stage files, whatever their rows mean: plain types, whole files, errors that name the file."""
+"""CSV and Parquet, whatever their rows mean: plain types, the same bytes each time, errors that name the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bars.errors import RecordError
-from bars.pipeline.files import atomic_write
 
 AGAIN = "remove the folder and run its stage again"
 
@@ -32,14 +31,21 @@ def read_text(path: str | Path) -> str:
         raise RecordError("a stage file cannot be read", where=str(path), got=str(error), do=AGAIN) from None
 
 
-def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows whole: an empty cell is None, floats round-trip."""
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as csv under their columns; None, and what a row has not, is an empty cell, and floats round-trip."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
-    atomic_write(path, text.getvalue())
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def read_csv(
@@ -71,26 +77,29 @@ def read_csv(
         yield reader.line_num, {name: cell or None for name, cell in zip(header, row, strict=True)}
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def write_parquet(path: str | Path, columns: Mapping[str, type], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows of int, str and float; the same rows give the same bytes."""
+def parquet(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as Parquet, their columns of these numpy types or "str"; the same rows give the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types: dict[type, pa.DataType] = {int: pa.int32(), str: pa.string(), float: pa.float64()}
-    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
-    values = list(zip(*rows, strict=True)) or [()] * len(columns)
-    arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    columns = list(zip(*rows, strict=True)) or [()] * len(types)
+    arrays = [_array(values, kind) for values, kind in zip(columns, types.values(), strict=True)]
     sink = io.BytesIO()
-    pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd")
-    atomic_write(path, sink.getvalue())
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(types)), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _array(values: Sequence[Any], kind: str) -> Any:
+    """An Arrow array from its buffers; ``pa.array`` would load pandas to ask whether the values are a series of it."""
+    import numpy as np
+    import pyarrow as pa
+
+    if kind != "str":
+        numbers = np.array(values, kind)
+        return pa.Array.from_buffers(pa.from_numpy_dtype(kind), len(values), [None, pa.py_buffer(numbers)])
+    texts = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
 
 
 def read_parquet(path: str | Path, columns: Mapping[str, type]) -> Iterator[tuple[Any, ...]]:
@@ -100,7 +109,8 @@ def read_parquet(path: str | Path, columns: Mapping[str, type]) -> Iterator[tupl
 
     _exists(path)
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # read_table, for folders of files too, would load pandas
+            table = file.read()
         values = [column.to_pylist() for column in table.columns]
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise RecordError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bars import params as models
 from bars.errors import GridError
-from bars.pipeline.load import Params, Tree
+from bars.pipeline.load import Params, Tree, merge_blocks
 from bars.pipeline.problems import hint, join, one_of
 from bars.pipeline.schema import BLOCKS
 
@@ -26,6 +26,14 @@ class Layer:
     def blocks(self) -> Tree:
         """What it says of blocks."""
         return {k: v for k, v in self.values.items() if k in TYPES}
+
+
+def merged(layers: Iterable[Layer]) -> Tree:
+    """The blocks of layers, each laid over those before it, and search_data over data."""
+    tree: Tree = {}
+    for layer in layers:
+        tree = merge_blocks(tree, layer.blocks(), layer.where)
+    return {**tree, "search_data": merge_blocks(tree.get("data", {}), tree.get("search_data", {}), "search_data")}
 
 
 class Layers:
@@ -48,12 +56,13 @@ class Layers:
 
     def own(self, name: str) -> list[Layer]:
         """The layers of one experiment, without its base: its own word, its recipe, the scale's word."""
-        group = self.group_of[name]
-        layers = [Layer(f"experiments.{group}.{name}", self.params.tree["experiments"][group][name])]
-        layers.append(
-            Layer(f"scales.{self.scale}.experiments.{name}", self.scale_layer.get("experiments", {}).get(name) or {})
-        )
-        return [part for layer in layers for part in self._with_recipe(layer)]
+        return [part for layer in self._words(name) for part in self._with_recipe(layer)]
+
+    def _words(self, name: str) -> tuple[Layer, Layer]:
+        """What its group says of an experiment, and what the scale says of it."""
+        group, of_scale = self.group_of[name], self.scale_layer.get("experiments", {})
+        own = Layer(f"experiments.{group}.{name}", self.params.tree["experiments"][group][name])
+        return own, Layer(f"scales.{self.scale}.experiments.{name}", of_scale.get(name) or {})
 
     def _with_recipe(self, layer: Layer) -> list[Layer]:
         recipe: Mapping[str, Any] = layer.values.get("own_recipe") or {}
@@ -81,9 +90,8 @@ class Layers:
 
     def key(self, name: str, key: str) -> Any:
         """An experiment's own value of a key, the scale's word first."""
-        group = self.group_of[name]
-        own: Mapping[str, Any] = self.params.tree["experiments"][group][name]
-        return {**own, **(self.scale_layer.get("experiments", {}).get(name) or {})}.get(key)
+        own, of_scale = self._words(name)
+        return {**own.values, **of_scale.values}.get(key)
 
     def says(self, name: str, key: str) -> bool:
         """Whether an experiment itself writes a key."""

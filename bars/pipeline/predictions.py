@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bars.errors import RecordError
+from bars.pipeline import formats
 from bars.pipeline.files import atomic_write
 
 PREDICTIONS, CONFUSION = "predictions.parquet", "confusion.csv"
@@ -48,19 +47,11 @@ class Predictions:
 
 def write_predictions(folder: Path, predictions: Predictions, names: Sequence[str]) -> None:
     """Write both files into evaluate's folder; some ten kilobytes for ten thousand images."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = io.BytesIO()
-    columns = {"label": predictions.labels, "predicted": predictions.predicted}
-    pq.write_table(pa.table({key: pa.array(v, pa.int16()) for key, v in columns.items()}), sink, compression="zstd")
-    atomic_write(folder / PREDICTIONS, sink.getvalue())
+    pairs = zip(predictions.labels.tolist(), predictions.predicted.tolist(), strict=True)
+    atomic_write(folder / PREDICTIONS, formats.parquet({"label": "int16", "predicted": "int16"}, pairs))
     counts = predictions.confusion(len(names))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("label", "predicted", "images"))
-    writer.writerows((names[i], names[j], counts[i, j]) for i, j in np.argwhere(counts))
-    atomic_write(folder / CONFUSION, text.getvalue())
+    rows = ({"label": names[i], "predicted": names[j], "images": counts[i, j]} for i, j in np.argwhere(counts))
+    atomic_write(folder / CONFUSION, formats.csv_text(("label", "predicted", "images"), rows))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -69,16 +60,17 @@ def read_predictions(path: Path) -> Predictions:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=["label", "predicted"])
-        labels, predicted = (_numbers(column) for column in table.columns)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        with pq.ParquetFile(path) as file:  # as in formats.read_parquet
+            table = file.read()
+        labels, predicted = (_numbers(table.column(name)) for name in ("label", "predicted"))
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise RecordError("predictions cannot be read", where=str(path), got=str(error), do=_AGAIN) from None
     return Predictions(labels, predicted)
 
 
 def _numbers(column: Any) -> Classes:
     """A column as whole numbers. Raises ValueError for gaps, other types and negative classes."""
-    values = column.to_numpy()
-    if values.dtype.kind != "i" or (values < 0).any():
+    values = column.to_pylist()  # to_numpy would load pandas
+    if not all(isinstance(value, int) and value >= 0 for value in values):
         raise ValueError(f"not a column of classes: {column.type}, {column.null_count} gaps")
-    return np.asarray(values, np.int64)
+    return np.array(values, np.int64)

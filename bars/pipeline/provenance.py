@@ -19,7 +19,7 @@ import bars
 from bars.errors import RecordError
 from bars.pipeline import paths
 from bars.pipeline.closure import ROOT, closure_sha256
-from bars.pipeline.experiments import Experiment, Grid
+from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid
 from bars.pipeline.files import sha256_file, sha256_json
 from bars.pipeline.records import Provenance, read_genotype, read_metrics, read_record, write_record
 
@@ -255,8 +255,6 @@ def stale(experiment: Experiment, stage: str, seed: int, results: str | Path) ->
 
 def stale_data(grid: Grid, dataset: str, results: str | Path) -> str | None:
     """The same for a data set's split."""
-    from bars.pipeline.experiments import DATA_MODULES
-
     return _stale(Path(results) / paths.data_dir(grid.scale, dataset), grid.dataset_params(dataset), DATA_MODULES)
 
 

@@ -269,7 +269,7 @@ def write_search_epochs(path: str | Path, rows: Sequence[SearchEpoch], primitive
         *_columns(SearchEpoch, "shares"),
         *(SHARE_PREFIX + p for p in primitives or (rows[0].shares if rows else ())),
     ]
-    formats.write_csv(path, columns, (_search_row(row) for row in rows))
+    atomic_write(path, formats.csv_text(columns, map(_search_row, rows)))
 
 
 def read_search_epochs(path: str | Path) -> list[SearchEpoch]:
@@ -285,7 +285,7 @@ def read_search_epochs(path: str | Path) -> list[SearchEpoch]:
 
 def write_retrain_epochs(path: str | Path, rows: Sequence[RetrainEpoch]) -> None:
     """retrain/epochs.csv."""
-    formats.write_csv(path, _columns(RetrainEpoch), (row.model_dump() for row in rows))
+    atomic_write(path, formats.csv_text(_columns(RetrainEpoch), (row.model_dump() for row in rows)))
 
 
 def read_retrain_epochs(path: str | Path) -> list[RetrainEpoch]:
@@ -296,7 +296,7 @@ def read_retrain_epochs(path: str | Path) -> list[RetrainEpoch]:
 def write_candidates(path: str | Path, rows: Sequence[Candidate]) -> None:
     """derive/candidates.csv; the genotype is a JSON text."""
     dumped = ({**row.model_dump(), "genotype": json.dumps(row.genotype, separators=(",", ":"))} for row in rows)
-    formats.write_csv(path, _columns(Candidate), dumped)
+    atomic_write(path, formats.csv_text(_columns(Candidate), dumped))
 
 
 def read_candidates(path: str | Path) -> list[Candidate]:
@@ -318,7 +318,9 @@ def read_candidates(path: str | Path) -> list[Candidate]:
 
 def write_alphas(path: str | Path, rows: Iterable[AlphaRow]) -> None:
     """search/alphas.parquet; the same rows give the same bytes."""
-    formats.write_parquet(path, get_type_hints(AlphaRow), rows)
+    names = {int: "int32", float: "float64", str: "str"}
+    types = {column: names[kind] for column, kind in get_type_hints(AlphaRow).items()}
+    atomic_write(path, formats.parquet(types, rows))
 
 
 def read_alphas(path: str | Path) -> list[AlphaRow]:

@@ -76,9 +76,7 @@ def _unique(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-@functools.cache
-def file_model() -> type[BaseModel]:
-    """The whole params file as a pydantic model; also the source of workflow/schemas/params.schema.json."""
+def _genotype() -> type[BaseModel]:
     edge = {
         "source": (int, Field(description="node it leaves; 0 is the cell's input")),
         "target": (int, Field(description="node it enters")),
@@ -88,7 +86,7 @@ def file_model() -> type[BaseModel]:
         "depth": (int, Field(description="normal cells kept")),
         "width": (float, Field(description="relative width")),
     }
-    genotype = _model(
+    return _model(
         "GenotypeLiteral",
         "A genotype, as in genotype.json; format, space and sha256 may be left out.",
         {
@@ -102,9 +100,12 @@ def file_model() -> type[BaseModel]:
             "sha256": _optional(str, "hash of its content"),
         },
     )
-    blocks = {name: _optional(partial(model), (model.__doc__ or "").strip()) for name, model in BLOCKS.items()}
-    width = _optional(Annotated[float, Field(gt=0)], "width multiplier of hand-made networks")
-    seeds_type = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_unique)]
+
+
+_SEEDS = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_unique)]
+
+
+def _experiment(blocks: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
     recipe = _model(
         "Recipe",
         "A network's original recipe.",
@@ -114,8 +115,7 @@ def file_model() -> type[BaseModel]:
             "binarize": _optional(partial(models.BinarizeParams), "and of its binarisation"),
         },
     )
-    slot = _model("SlotLayer", "One slot of a scale.", {**blocks, "model_width": width})
-    experiment = _model(
+    return _model(
         "ExperimentLayer",
         "One experiment: where it comes from, and what it sets otherwise.",
         {
@@ -125,22 +125,31 @@ def file_model() -> type[BaseModel]:
             "search_from": _optional(Name | None, "experiment whose search it derives from"),
             "genotype_from": _optional(Name | None, "experiment whose genotype of the same seed it trains"),
             "rank_with": _optional(Name | None, "experiment whose supernets score architectures of its space"),
-            "genotype": _optional(genotype | str | None, "a genotype, or the path of a genotype.json"),
+            "genotype": _optional(_genotype() | str | None, "a genotype, or the path of a genotype.json"),
             "width_multiplier": _optional(Annotated[float, Field(gt=0)], "factor of space.init_channels"),
             "model": _optional(partial(models.ModelParams), "a hand-made network instead of a searched one"),
             "own_recipe": _optional(recipe, "training of the original authors, used with recipe: own"),
-            "seeds": _optional(seeds_type, "seeds of this experiment, if not those of the scale"),
+            "seeds": _optional(_SEEDS, "seeds of this experiment, if not those of the scale"),
             "extra": _optional(bool, "not in the paper"),
             "label": _optional(str, "name in tables and figures"),
         },
     )
+
+
+@functools.cache
+def file_model() -> type[BaseModel]:
+    """The whole params file as a pydantic model; also the source of workflow/schemas/params.schema.json."""
+    blocks = {name: _optional(partial(model), (model.__doc__ or "").strip()) for name, model in BLOCKS.items()}
+    width = _optional(Annotated[float, Field(gt=0)], "width multiplier of hand-made networks")
+    slot = _model("SlotLayer", "One slot of a scale.", {**blocks, "model_width": width})
+    experiment = _experiment(blocks)
     by_name = _dict_of(Name, experiment)
     scale = _model(
         "ScaleLayer",
         "How big everything is.",
         {
             **blocks,
-            "seeds": (seeds_type, Field(description="one independent run of every experiment per seed")),
+            "seeds": (_SEEDS, Field(description="one independent run of every experiment per seed")),
             "slots": (_dict_of(models.Slot, slot, null=True), Field(description="data sets; null: none at this scale")),
             "model_width": width,
             "experiments": _optional(

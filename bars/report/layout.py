@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from bars.pipeline import formats
 from bars.pipeline.files import atomic_write
 
 Value = str | int | float | bool | None
@@ -88,13 +87,7 @@ class Table:
 
     def csv(self) -> str:
         """Raw values: fractions, counts and numbers at full precision; an empty cell is a value that is not there."""
-        names = [column.name for column in self.columns]
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
-        for row in self.rows:
-            writer.writerow([_raw(row.get(name)) for name in names])
-        return out.getvalue()
+        return formats.csv_text([column.name for column in self.columns], self.rows)
 
     def markdown(self) -> str:
         """A pipe table under its title and caption."""
@@ -195,14 +188,6 @@ th { border-bottom: 2px solid #444; vertical-align: bottom }
 td.number { text-align: right; white-space: nowrap }
 th.number { text-align: right }
 """
-
-
-def _raw(value: Value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _pipe(text: str) -> str:

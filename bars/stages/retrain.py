@@ -39,9 +39,9 @@ def run(job: Job) -> Write:
     view, part = job.view, open_for(job, split_of(job), "train+valid")
     torch.manual_seed(seed_of(job.seed, "network"))
     model = build(job.experiment.network, view, genotype_of(job), part.num_classes, part.image_size)
-    checkpointer = FileCheckpointer(job.checkpoint)
     with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
-        result = retrain(model, view.retrain, view.runtime, part, job.seed, checkpointer, job.progress, parallel)
+        trainer = Trainer(model, view.retrain, view.runtime, part, job.seed, parallel)
+        result = trainer.run(FileCheckpointer(job.checkpoint), job.progress)
 
     def write(folder: Path) -> None:
         epochs = [rec.RetrainEpoch.model_validate(row) for row in result.epochs]
@@ -77,22 +77,8 @@ def learning_rate(params: RetrainParams, share: float) -> float:
     return params.lr
 
 
-def retrain(
-    model: nn.Module,
-    params: RetrainParams,
-    runtime: RuntimeParams,
-    part: Part,
-    seed: int,
-    checkpoint: Checkpointer,
-    progress: Progress,
-    parallel: Parallel = SINGLE,
-) -> RetrainResult:
-    """Train ``model`` on ``part`` (train and valid together). Raises DivergenceError at a loss that is not finite."""
-    return Trainer(model, params, runtime, part, seed, parallel).run(parallel.checkpointer(checkpoint), progress)
-
-
 class Trainer:
-    """A running training; everything random is seeded per epoch, so that it continues bit by bit."""
+    """A running training on one part; everything random is seeded per epoch, so that it continues bit by bit."""
 
     def __init__(
         self,
@@ -123,7 +109,8 @@ class Trainer:
         return self.trained.model
 
     def run(self, checkpoint: Checkpointer, progress: Progress) -> RetrainResult:
-        """All epochs, or those that are left."""
+        """All epochs, or those that are left. Raises DivergenceError at a loss that is not finite."""
+        checkpoint = self.parallel.checkpointer(checkpoint)
         outcome = run_epochs(self, "retrain", self.params.epochs, checkpoint, progress)
         if outcome.diverged is not None:
             remedy = "lower retrain.lr or retrain.grad_clip"

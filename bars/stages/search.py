@@ -44,18 +44,9 @@ def run(job: Job) -> Write:
     announce(job)
     view, split = job.view, split_of(job)
     with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
-        result = search(
-            view.space,
-            view.binarize,
-            view.search,
-            view.runtime,
-            open_for(job, split, "train"),
-            open_for(job, split, "valid"),
-            job.seed,
-            FileCheckpointer(job.checkpoint),
-            job.progress,
-            parallel,
-        )
+        parts = open_for(job, split, "train"), open_for(job, split, "valid")
+        running = Search(view.space, view.binarize, view.search, view.runtime, *parts, job.seed, parallel)
+        result = running.run(FileCheckpointer(job.checkpoint), job.progress)
 
     def write(folder: Path) -> None:
         epochs = [rec.search_epoch(row) for row in result.epochs]
@@ -77,25 +68,11 @@ class SearchResult:
     state: dict[str, Tensor]
 
 
-def search(
-    space: SpaceParams,
-    binarize: BinarizeParams,
-    params: SearchParams,
-    runtime: RuntimeParams,
-    train: Part,
-    valid: Part,
-    seed: int,
-    checkpoint: Checkpointer,
-    progress: Progress,
-    parallel: Parallel = SINGLE,
-) -> SearchResult:
-    """Search on the two halves of train. Raises DivergenceError unless ``params.may_fail``."""
-    run = Search(space, binarize, params, runtime, train, valid, seed, parallel)
-    return run.run(parallel.checkpointer(checkpoint), progress)
-
-
 class Search:
-    """A running search; every epoch draws from its own seeds, so a continued run equals an unbroken one."""
+    """A running search on the two halves of train.
+
+    Every epoch draws from its own seeds, so that a continued run equals an unbroken one.
+    """
 
     def __init__(
         self,
@@ -142,8 +119,8 @@ class Search:
 
     # ---------------------------------------------------------------- the run
     def run(self, checkpoint: Checkpointer, progress: Progress) -> SearchResult:
-        """All epochs, or those that are left."""
-        params = self.params
+        """All epochs, or those that are left. Raises DivergenceError unless ``params.may_fail``."""
+        params, checkpoint = self.params, self.parallel.checkpointer(checkpoint)
         rows, bad = run_epochs(self, "search", params.epochs, checkpoint, progress, keep_start=params.may_fail)
         if bad is not None:
             if not params.may_fail:

@@ -18,6 +18,8 @@ from bars.models.native import Native
 from bars.models.native_build import BuildError
 from bars.params import RuntimeParams
 
+Note = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -30,7 +32,7 @@ class Runtime:
     native: Native | None = None
 
     @classmethod
-    def resolve(cls, params: RuntimeParams, note: Callable[[str], None] = lambda line: None) -> Runtime:
+    def resolve(cls, params: RuntimeParams, note: Note = lambda line: None) -> Runtime:
         """Set threads and determinism for this process; ``auto`` takes CUDA where there is one.
 
         A device that does not exist is a DeviceError; whatever else cannot be had falls back, with a line to ``note``.
@@ -38,40 +40,11 @@ class Runtime:
         torch.set_num_threads(params.threads)
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-        name = params.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name.startswith("cuda"):
-            index = int(name.partition(":")[2] or 0)
-            if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-                raise DeviceError(
-                    "the device is not there",
-                    where="runtime.device",
-                    got=params.device,
-                    allowed=f"cpu, or cuda with one of {torch.cuda.device_count()} devices",
-                    do="set runtime.device to auto",
-                )
-        device = torch.device(name)
+        device = _device(params.device)
         if device.type == "cpu":
             _keep_freed_memory()
-        on_cuda = device.type == "cuda"
-        bfloat16 = params.precision == "bfloat16" or (
-            params.precision == "auto" and (on_cuda or _multiplies_bfloat16())
-        )
-        if bfloat16 and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
-            note("runtime.precision: this device has no bfloat16; computing in float32")
-            bfloat16 = False
-        if bfloat16 and not on_cuda and not _multiplies_bfloat16():
-            note("runtime.precision: most CPUs only emulate bfloat16, which is slower than float32")
-        capture = params.capture == "on" or (params.capture == "auto" and on_cuda)
-        if capture and not on_cuda:
-            note("runtime.capture: there are no CUDA graphs on a CPU; computing step by step")
-            capture = False
-        # auto: not at all. It takes a minute, and saved 4 to 12 % of a search step where it was measured, on a CPU.
-        compile_ = params.compile == "on"
-        if compile_ and shutil.which(os.environ.get("CXX", "g++")) is None:
-            note("runtime.compile: there is no C++ compiler ($CXX or g++); computing without")
-            compile_ = False
+        bfloat16 = _bfloat16(params, device, note)
+        capture, compile_ = _captures(params, device, note), _compiles(params, note)
         return cls(device, bfloat16, capture, compile_, _native(params, device, bfloat16 or compile_, note))
 
     @property
@@ -89,13 +62,59 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
 
+def _device(asked: str) -> torch.device:
+    name = asked
+    if asked == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise DeviceError(
+                "the device is not there",
+                where="runtime.device",
+                got=asked,
+                allowed=f"cpu, or cuda with one of {torch.cuda.device_count()} devices",
+                do="set runtime.device to auto",
+            )
+    return torch.device(name)
+
+
+def _bfloat16(params: RuntimeParams, device: torch.device, note: Note) -> bool:
+    on_cuda = device.type == "cuda"
+    fast = on_cuda or _multiplies_bfloat16()
+    if params.precision == "float32" or (params.precision == "auto" and not fast):
+        return False
+    if on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        note("runtime.precision: this device has no bfloat16; computing in float32")
+        return False
+    if not fast:
+        note("runtime.precision: most CPUs only emulate bfloat16, which is slower than float32")
+    return True
+
+
+def _captures(params: RuntimeParams, device: torch.device, note: Note) -> bool:
+    if device.type == "cuda":
+        return params.capture != "off"
+    if params.capture == "on":
+        note("runtime.capture: there are no CUDA graphs on a CPU; computing step by step")
+    return False
+
+
+def _compiles(params: RuntimeParams, note: Note) -> bool:
+    # auto: not at all. It takes a minute, and saved 4 to 12 % of a search step where it was measured, on a CPU.
+    if params.compile == "on" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        note("runtime.compile: there is no C++ compiler ($CXX or g++); computing without")
+        return False
+    return params.compile == "on"
+
+
 def _multiplies_bfloat16() -> bool:
     """Whether this CPU has units for products of bfloat16 matrices; others are slower with it than in float32."""
     capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16", False))
 
 
-def _native(params: RuntimeParams, device: torch.device, other: bool, note: Callable[[str], None]) -> Native | None:
+def _native(params: RuntimeParams, device: torch.device, other: bool, note: Note) -> Native | None:
     """The native passes, which compute in float32 with one thread; ``other``: something else is asked for."""
     if params.passes == "eager" or (params.passes == "auto" and (other or params.threads > 1)):
         return None

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bars.binarize.activations import SignActivation
-from bars.binarize.layers import BinaryConv2d, after_step, auxiliary_loss, is_fully_binarized
+from bars.binarize.layers import AfterStep, BinaryConv2d, auxiliary_loss, is_fully_binarized
 from bars.binarize.signs import binary_sign, sign_clip
 from bars.binarize.weights import ScaledSign, mean_abs
 
@@ -69,7 +69,7 @@ def test_after_step_clamps_latent_weights_and_the_edge_still_learns() -> None:
     layer = BinaryConv2d(2, 2, 3, weight_quantizer=ScaledSign("none", clip=1.0), activation_quantizer=SignActivation())
     with torch.no_grad():
         layer.weight.fill_(3.0)
-    after_step(layer)
+    AfterStep(layer)()
     assert torch.equal(layer.weight, torch.ones_like(layer.weight))
     layer(torch.ones(1, 2, 3, 3)).sum().backward()
     assert layer.weight.grad is not None and bool((layer.weight.grad != 0).all())

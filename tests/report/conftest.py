@@ -69,7 +69,7 @@ class Tree:
             "group": experiment.group,
             "scale": self.grid.scale,
             "slot": experiment.slot,
-            "dataset": experiment.data.label or experiment.data.source,
+            "dataset": experiment.data.name,
             "seed": seed,
             "split": "test",
             "n_examples": 360,

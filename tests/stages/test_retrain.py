@@ -12,7 +12,7 @@ from bars.cost import uniform_genotype
 from bars.models.network import Network
 from bars.params import RetrainParams
 from bars.space import SearchSpace
-from bars.stages.retrain import learning_rate, retrain
+from bars.stages.retrain import Trainer, learning_rate
 from bars.training.checkpoint import NoCheckpoint
 from bars.training.progress import Silent
 from tests.blocks import block
@@ -28,7 +28,7 @@ def trained(**changes: Any) -> dict[str, Tensor]:
     space = SearchSpace.from_params(SPACE)
     model = Network(SPACE, BINARIZE, uniform_genotype(space, "binary_conv_3x3", 1, 1.0), 8, 4)
     part: Any = Images(0)
-    return retrain(model, options(**changes), CPU, part, 0, NoCheckpoint(), Silent()).state
+    return Trainer(model, options(**changes), CPU, part, 0).run(NoCheckpoint(), Silent()).state
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -16,7 +16,7 @@ from bars.params import BinarizeParams, Budget, DeriveParams, Health, Ramp, Retr
 from bars.space import SearchSpace
 from bars.stages.derive import CostOf, Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
-from bars.stages.search import Search, SearchResult, search
+from bars.stages.search import Search, SearchResult
 from bars.strategy.capacity import Capacity
 from bars.strategy.objective import AlphaGradient
 from bars.training.checkpoint import NoCheckpoint
@@ -73,16 +73,8 @@ def params(**changes: Any) -> SearchParams:
 
 def run(checkpoint: Any = None, seed: int = 0, **changes: Any) -> SearchResult:
     parts: tuple[Any, Any] = (Images(0), Images(1))
-    return search(
-        SPACE,
-        BINARIZE,
-        params(**changes),
-        CPU,
-        *parts,
-        seed,
-        checkpoint or NoCheckpoint(),
-        Silent(),
-    )
+    running = Search(SPACE, BINARIZE, params(**changes), CPU, *parts, seed)
+    return running.run(checkpoint or NoCheckpoint(), Silent())
 
 
 class Memory:
@@ -171,16 +163,8 @@ def test_the_printed_reading_does_nothing_above_the_budget() -> None:
 )
 def test_every_option_of_binarisation_acts(changes: dict[str, Any]) -> None:
     parts: tuple[Any, Any] = (Images(0), Images(1))
-    result = search(
-        SPACE,
-        BINARIZE.model_copy(update=changes),
-        params(),
-        CPU,
-        *parts,
-        0,
-        NoCheckpoint(),
-        Silent(),
-    )
+    running = Search(SPACE, BINARIZE.model_copy(update=changes), params(), CPU, *parts, 0)
+    result = running.run(NoCheckpoint(), Silent())
     assert result.distribution["op"] != BASE.distribution["op"]
 
 
@@ -204,7 +188,7 @@ def test_no_batch_is_fetched_to_be_thrown_away() -> None:
                 yield batch
 
     parts: tuple[Any, Any] = (Images(0), Counted(1))
-    search(SPACE, BINARIZE, params(), CPU, *parts, 0, NoCheckpoint(), Silent())
+    Search(SPACE, BINARIZE, params(), CPU, *parts, 0).run(NoCheckpoint(), Silent())
     assert fetched == [0, 1, 1, 2, 2]  # epochs of two steps, the first one warm
 
 

@@ -21,8 +21,8 @@ from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams, SearchParams
 from bars.pipeline.records import write_json
 from bars.space import SearchSpace
-from bars.stages.retrain import retrain
-from bars.stages.search import search
+from bars.stages.retrain import Trainer
+from bars.stages.search import Search
 from bars.strategy.distribution import Distribution
 from bars.training.checkpoint import FileCheckpointer, NoCheckpoint
 from bars.training.parallel import Parallel
@@ -111,11 +111,11 @@ def stages(parallel: Parallel, folder: Path) -> dict[str, Any]:
     write_json(split_file, make_split(DATA))
     split = read_split(split_file, DATA)
     train, valid, whole = (open_part(DATA, split, name) for name in ("train", "valid", "train+valid"))
-    searched = search(SPACE, BINARIZE, SEARCH, RUNTIME, train, valid, 0, NoCheckpoint(), Silent(), parallel)
+    searched = Search(SPACE, BINARIZE, SEARCH, RUNTIME, train, valid, 0, parallel).run(NoCheckpoint(), Silent())
     torch.manual_seed(0)
     genotype = random_genotype(SearchSpace.from_params(SPACE), random.Random(0))
     model = Network(SPACE, BINARIZE, genotype, 8, 10)
-    trained = retrain(model, RETRAIN, RUNTIME, whole, 0, NoCheckpoint(), Silent(), parallel)
+    trained = Trainer(model, RETRAIN, RUNTIME, whole, 0, parallel).run(NoCheckpoint(), Silent())
     return {
         "search": searched.epochs,
         "alphas": torch.tensor([row["logit"] for row in searched.alphas]),

@@ -106,7 +106,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     _draw_cell(sketch.canvas(left, 50, 40), rows)
     _draw_schedules(right, rows)
     experiment = results.experiment(FULL)
-    dataset = (experiment.search_data.label or experiment.search_data.source) if experiment else ""
+    dataset = experiment.search_data.name if experiment else ""
     style.foot(
         figure,
         f"BARS-B as configured at scale {results.scale}, data set {dataset}; every number is read from params.yaml. "

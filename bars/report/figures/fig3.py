@@ -26,14 +26,10 @@ def _many(results: Results) -> list[Runs]:
     return [results.runs(name) for name in names]
 
 
-def _factor(results: Results, experiment: Experiment) -> float:
+def _times(results: Results, experiment: Experiment) -> str:
     """Width of a widened network relative to the compact one that it was made from."""
     source = results.experiment(experiment.genotype_from or "")
-    return experiment.width_multiplier / source.width_multiplier if source else 1.0
-
-
-def _times(results: Results, experiment: Experiment) -> str:
-    return f"×{_factor(results, experiment):g}"
+    return f"×{experiment.width_multiplier / source.width_multiplier if source else 1.0:g}"
 
 
 def data(results: Results) -> list[dict[str, Any]]:
@@ -67,18 +63,12 @@ def data(results: Results) -> list[dict[str, Any]]:
 
 def _rows(results: Results, runs: Runs) -> list[dict[str, Any]]:
     assert runs.experiment is not None
-    searched = runs.name in BARS
-    about = {
-        "series": SEARCHED if searched else UNIT if runs.name == REFERENCE else WIDENED,
-        "experiment": runs.name,
-        "point": runs.name[-1].upper()
-        if searched
-        else ""
-        if runs.name == REFERENCE
-        else _times(results, runs.experiment),
-        "scale": runs.scale,
-        "data_set": runs.dataset,
-    }
+    series, point = WIDENED, _times(results, runs.experiment)
+    if runs.name in BARS:
+        series, point = SEARCHED, runs.name[-1].upper()
+    elif runs.name == REFERENCE:
+        series, point = UNIT, ""
+    about = {"series": series, "experiment": runs.name, "point": point, "scale": runs.scale, "data_set": runs.dataset}
     costs, top1 = runs.values("equivalent_ops_64"), {s: 100 * v for s, v in runs.values("top1").items()}
     rows: list[dict[str, Any]] = [
         {"source": "run", **about, "seed": seed, "equivalent_ops_64": costs[seed], "top1_percent": top1[seed]}

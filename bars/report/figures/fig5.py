@@ -161,9 +161,7 @@ def _notes(rows: style.Rows, results: Results) -> list[str]:
             note += ", stopped early: " + ", ".join(f"seed {s} after epoch {e} of {epochs}" for s, e in stopped.items())
         notes.append(note + ".")
     experiment = results.experiment(FULL)
-    label = (
-        experiment.search_data.label or experiment.search_data.source if experiment and not experiment.reason else ""
-    )
+    label = experiment.search_data.name if experiment and not experiment.reason else ""
     lead = f"Scale {results.scale}, data set {label}. " if label else f"Scale {results.scale}. "
     return [
         lead + " ".join(notes),

@@ -40,12 +40,8 @@ def data(results: Results) -> list[dict[str, Any]]:
             where=str(results.folder / results.scale),
             do="run the searches first: snakemake --cores 2 figures/fig6.pdf",
         )
-    outcome = _outcome(results)
-    about: dict[str, dict[str, Any]] = {
-        FAILED: {"outcome": outcome, "scale": results.scale},
-        FULL: {"outcome": None, "scale": results.scale},
-    }
-    return [{**row, **about[row["experiment"]]} for row in rows]
+    outcome = {FAILED: _outcome(results), FULL: None}
+    return [{**row, "outcome": outcome[row["experiment"]], "scale": results.scale} for row in rows]
 
 
 def _edge_rows(name: str, seed: int, genotype: Genotype) -> list[dict[str, Any]]:
@@ -243,6 +239,6 @@ def _notes(rows: style.Rows, results: Results) -> Sequence[str]:
                 + (f", {text.seeds(missing)} missing." if missing else ".")
             )
     experiment = next((e for n in SEARCHES if (e := results.experiment(n)) and not e.reason), None)
-    label = f", data set {experiment.search_data.label or experiment.search_data.source}" if experiment else ""
+    label = f", data set {experiment.search_data.name}" if experiment else ""
     lead = f"Scale {results.scale}{label}. {' '.join(notes)}"
     return [f"{lead} in: the preprocessed input; every node's output is concatenated."]

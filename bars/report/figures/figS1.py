@@ -26,7 +26,7 @@ def data(results: Results) -> list[dict[str, Any]]:
         | {key: getattr(epoch, key) for key in LINES}
         | {f"share_{name}": share for name, share in epoch.shares.items()}
         | {"failures": "; ".join(_failures(experiment.search, epochs)) if epoch is epochs[-1] else None}
-        | {"scale": results.scale, "data_set": experiment.search_data.label or experiment.search_data.source}
+        | {"scale": results.scale, "data_set": experiment.search_data.name}
         for experiment in results.grid
         if experiment.kind == "searched" and experiment.search_from is None
         for seed, epochs in sorted(results.epochs(experiment.name).items())

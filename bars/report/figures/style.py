@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import textwrap
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator
 
 from bars.params import FiguresParams
+from bars.pipeline import formats
 from bars.pipeline.files import atomic_write
 from bars.report.tree import Runs
 
@@ -201,24 +201,6 @@ def save(figure: Figure, rows: Rows, folder: Path, name: str, dpi: int) -> list[
         paths.append(folder / f"{name}.{kind}")
         atomic_write(paths[-1], buffer.getvalue())
     paths.append(folder / f"{name}.csv")
-    atomic_write(paths[-1], csv_text(rows))
-    return paths
-
-
-def csv_text(rows: Rows) -> str:
-    """Rows as csv, with every column that any of them has; an absent value is an empty cell."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row.get(column)) for column in columns])
-    return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+    atomic_write(paths[-1], formats.csv_text(columns, rows))
+    return paths

@@ -6,12 +6,12 @@ Nothing here is measured by training: accuracies have no second source in the pa
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
 from bars.report.layout import Column, Row, Table
-from bars.report.paper import Number, Row2, in_text, row1, row2, table1, table2
+from bars.report.paper import Number, Row2, in_text, row2, table1, table2
 
 AGREES, FLOOR, DIFFERS, UNKNOWN = "agrees", "agrees as a floor", "differs", "cannot be known"
 VERDICTS = (AGREES, FLOOR, DIFFERS, UNKNOWN)
@@ -27,6 +27,16 @@ class Finding:
     verdict: str
     note: str = ""
     suffix: str = ""
+
+    @classmethod
+    def unknown(cls, number: Number, note: str) -> Finding:
+        """Of a number that nothing else in the paper or the code gives."""
+        return cls(number, "nothing", None, UNKNOWN, note)
+
+    @classmethod
+    def held(cls, number: Number, basis: str, value: float, note: str = "", suffix: str = "") -> Finding:
+        """Of a number that was computed again."""
+        return cls(number, basis, value, number.agrees(value), note, suffix)
 
     def row(self) -> dict[str, str | float | bool | None]:
         """The finding as a row of audit.csv."""
@@ -112,22 +122,12 @@ COLUMNS = (
 def _table1() -> Iterator[Finding]:
     for row in table1():
         if row.experiment == "bars-b":
-            other = row2("bars-b").number("top1").value
-            assert other is not None
             note = "the same network is printed with two accuracies"
-            yield Finding(row.number, "Table 2, BARS-B", other, row.number.agrees(other), note)
+            yield Finding.held(row.number, "Table 2, BARS-B", _cell("bars-b", "top1"), note)
         elif row.number.value is None:
-            yield Finding(
-                row.number,
-                "nothing",
-                None,
-                UNKNOWN,
-                "what counts as failed is not said; Table 1 here says its criterion",
-            )
+            yield Finding.unknown(row.number, "what counts as failed is not said; Table 1 here says its criterion")
         else:
-            yield Finding(
-                row.number, "nothing", None, UNKNOWN, "an accuracy without seeds or spread; Table 1 here measures it"
-            )
+            yield Finding.unknown(row.number, "an accuracy without seeds or spread; Table 1 here measures it")
 
 
 # ------------------------------------------------------------------------------------------------------ Table 2
@@ -167,13 +167,11 @@ def _table2() -> Iterator[Finding]:
         for number in row.numbers():
             column = number.id.rsplit("/", 1)[1]
             if column == "top1":
-                yield Finding(
-                    number, "nothing", None, UNKNOWN, "an accuracy without seeds or spread; Table 2 here measures it"
-                )
+                yield Finding.unknown(number, "an accuracy without seeds or spread; Table 2 here measures it")
             elif column == "equivalent_ops":
                 yield from _equivalent(row, number)
             elif row.ours:
-                yield Finding(number, "nothing", None, UNKNOWN, _unpublished(row))
+                yield Finding.unknown(number, _unpublished(row))
             else:
                 yield from _built(row, number, column, built)
 
@@ -206,17 +204,19 @@ def _built(row: Row2, number: Number, column: str, built: dict[tuple[str, str], 
             continue
         basis = "the network built at full size" + (f", {variant}" if variant else "")
         note = "" if variant else NOTES.get(number.id, "")
-        yield Finding(
-            number, basis, values[column], number.agrees(values[column]), note, suffix=variant.replace(" ", "-")
-        )
+        yield Finding.held(number, basis, values[column], note, suffix=variant.replace(" ", "-"))
 
 
 # ------------------------------------------------------------------------------------------------------ text
+def _known(number: Number) -> float:
+    """The number itself. Raises KeyError where a dash or a word is printed."""
+    if number.value is None:
+        raise KeyError(f"no number is printed: {number.where}")
+    return number.value
+
+
 def _cell(experiment: str, column: str) -> float:
-    value = row2(experiment).number(column).value
-    if value is None:
-        raise KeyError(f"Table 2 prints no {column} for {experiment}")
-    return value
+    return _known(row2(experiment).number(column))
 
 
 def _gain(experiment: str, over: str) -> float:
@@ -229,32 +229,25 @@ def _share(experiment: str, over: str, column: str) -> float:
 
 def _against(number: Number, experiment: str, over: str, value: float, note: str = "") -> Finding:
     basis = f"Table 2, {row2(experiment).label} and {row2(over).label}"
-    return Finding(number, basis, value, number.agrees(value), note, suffix=over)
+    return Finding.held(number, basis, value, note, suffix=over)
 
 
 CIFAR_REFERENCES = ("resnet18-xnor", "resnet34-xnor", "bnas")
 
 
 def _text() -> Iterator[Finding]:
-    yield from _cifar(in_text("abstract/cifar-gain"), in_text("abstract/cifar-biops"), in_text("abstract/cifar-flops"))
+    yield from _cifar(*(in_text(f"abstract/cifar-{of}") for of in ("gain", "biops", "flops")))
     yield from _imagenet_gain(in_text("abstract/imagenet-gain"))
-    for id, note in SETTINGS[:2]:
-        yield Finding(in_text(id), "nothing", None, UNKNOWN, note)
+    yield from (Finding.unknown(in_text(id), note) for id, note in SETTINGS[:2])
     yield from _space()
-    for id, note in SETTINGS[2:]:
-        yield Finding(in_text(id), "nothing", None, UNKNOWN, note)
-    yield _divisor(
-        in_text("table2/divisor"),
-        lambda number: 1 / 32,
-        "15 of the 19 printed sums are FLOPs + BiOps/32, none is by 1/64",
-    )
-    yield _divisor(
-        in_text("fig4/divisor"), lambda number: 64.0, "agrees with the caption of Table 2, not with its column"
-    )
-    yield from _resnet_drop()
-    yield from _cifar(
-        in_text("5.1/cifar-gain"), in_text("5.1/cifar-biops"), in_text("5.1/cifar-flops"), in_text("5.1/cifar-params")
-    )
+    yield from (Finding.unknown(in_text(id), note) for id, note in SETTINGS[2:])
+    note = "15 of the 19 printed sums are FLOPs + BiOps/32, none is by 1/64"
+    yield Finding.held(in_text("table2/divisor"), "the Equivalent Ops of Table 2", 1 / 32, note)
+    note = "agrees with the caption of Table 2, not with its column"
+    yield Finding.held(in_text("fig4/divisor"), "Table 2, caption", 64.0, note)
+    for id, experiment in (("with-fp", "imagenet-resnet18-xnor-fp"), ("without-fp", "imagenet-resnet18-xnor")):
+        yield Finding.held(in_text(f"5.1/{id}"), f"Table 2, {row2(experiment).label}", _cell(experiment, "top1"))
+    yield from _cifar(*(in_text(f"5.1/cifar-{of}") for of in ("gain", "biops", "flops", "params")))
     yield from _imagenet_gain(in_text("5.1/imagenet-gain"))
     yield from _failed_search()
 
@@ -264,51 +257,21 @@ SETTINGS = (
     ("1/float-bits", "a definition"),
     ("4.1.2/preprocess", "a setting of the cell template"),
     ("4.1.2/strided", "a setting of the cell template"),
-    (
-        "4.2.3/gamma",
-        "a setting; with Eq. 7 as printed nothing above the budget is penalised, the wrong way round",
-    ),
+    ("4.2.3/gamma", "a setting; with Eq. 7 as printed nothing above the budget is penalised, the wrong way round"),
     ("4.3/samples", "a setting of the derivation"),
     ("5/classes", "a setting; which 100 classes is not said"),
 )
 
 
 def _space() -> Iterator[Finding]:
-    cells = in_text("4.1.1/cells").value
-    assert cells is not None
-    yield Finding(in_text("4.1.1/cells"), "nothing", None, UNKNOWN, "an example; the number of cells used is not said")
-    yield Finding(
-        in_text("4.1.1/depths"),
-        "its example, three cells",
-        cells + 1,
-        in_text("4.1.1/depths").agrees(cells + 1),
-        "depths 0 to 3",
-    )
-    yield Finding(
-        in_text("4.1.1/widths"), "the list beside it", 4.0, in_text("4.1.1/widths").agrees(4.0), "0.25, 0.5, 0.75, 1.0"
-    )
-    yield Finding(in_text("4.1.1/quarter"), "first of the four widths", 0.25, in_text("4.1.1/quarter").agrees(0.25))
-    failed, extra = in_text("5.4/primitives").value, in_text("fig6/extra").value
-    assert failed is not None and extra is not None
+    cells = in_text("4.1.1/cells")
+    yield Finding.unknown(cells, "an example; the number of cells used is not said")
+    yield Finding.held(in_text("4.1.1/depths"), "its example, three cells", _known(cells) + 1, "depths 0 to 3")
+    yield Finding.held(in_text("4.1.1/widths"), "the list beside it", 4.0, "0.25, 0.5, 0.75, 1.0")
+    yield Finding.held(in_text("4.1.1/quarter"), "first of the four widths", 0.25)
+    primitives = _known(in_text("5.4/primitives")) - _known(in_text("fig6/extra"))
     note = "Sec. 5.4 yet speaks of 5x5 convolutions in the operation search, which these operations lack"
-    yield Finding(
-        in_text("4.1.2/primitives"),
-        "Sec. 5.4 and Fig. 6: 4 - 1",
-        failed - extra,
-        in_text("4.1.2/primitives").agrees(failed - extra),
-        note,
-    )
-
-
-def _divisor(number: Number, value: Callable[[Number], float], note: str) -> Finding:
-    recomputed = value(number)
-    return Finding(
-        number,
-        "the Equivalent Ops of Table 2" if recomputed < 1 else "Table 2, caption",
-        recomputed,
-        number.agrees(recomputed),
-        note,
-    )
+    yield Finding.held(in_text("4.1.2/primitives"), "Sec. 5.4 and Fig. 6: 4 - 1", primitives, note)
 
 
 def _cifar(gain: Number, biops: Number, flops: Number, params: Number | None = None) -> Iterator[Finding]:
@@ -325,10 +288,9 @@ def _cifar(gain: Number, biops: Number, flops: Number, params: Number | None = N
     for over in CIFAR_REFERENCES:
         yield _against(flops, "bars-b", over, _share("bars-b", over, "flops"), unnamed)
     if params is not None:
+        note = "a tenth of the parameters holds for no row"
         for over in CIFAR_REFERENCES:
-            yield _against(
-                params, "bars-b", over, _share("bars-b", over, "params"), "a tenth of the parameters holds for no row"
-            )
+            yield _against(params, "bars-b", over, _share("bars-b", over, "params"), note)
 
 
 def _imagenet_gain(number: Number) -> Iterator[Finding]:
@@ -336,30 +298,9 @@ def _imagenet_gain(number: Number) -> Iterator[Finding]:
         yield _against(number, "bars-e", over, _gain("bars-e", over))
 
 
-def _resnet_drop() -> Iterator[Finding]:
-    for number, experiment in (
-        (in_text("5.1/with-fp"), "imagenet-resnet18-xnor-fp"),
-        (in_text("5.1/without-fp"), "imagenet-resnet18-xnor"),
-    ):
-        value = _cell(experiment, "top1")
-        yield Finding(number, f"Table 2, {row2(experiment).label}", value, number.agrees(value))
-
-
 def _failed_search() -> Iterator[Finding]:
-    yield Finding(in_text("5.4/cell-types"), "Fig. 6, caption", 2.0, in_text("5.4/cell-types").agrees(2.0))
-    primitives, extra = in_text("4.1.2/primitives").value, in_text("fig6/extra").value
-    assert primitives is not None and extra is not None
-    total = primitives + extra
-    yield Finding(
-        in_text("5.4/primitives"), "Sec. 4.1.2 and Fig. 6: 3 + 1", total, in_text("5.4/primitives").agrees(total)
-    )
-    yield Finding(
-        in_text("fig6/extra"),
-        "Sec. 5.4 and 4.1.2: 4 - 3",
-        1.0,
-        in_text("fig6/extra").agrees(1.0),
-        "the 5x5 binary convolution",
-    )
-
-
-__all__ = ["AGREES", "DIFFERS", "FLOOR", "UNKNOWN", "Finding", "built_counts", "findings", "row1", "table"]
+    extra = in_text("fig6/extra")
+    yield Finding.held(in_text("5.4/cell-types"), "Fig. 6, caption", 2.0)
+    primitives = _known(in_text("4.1.2/primitives")) + _known(extra)
+    yield Finding.held(in_text("5.4/primitives"), "Sec. 4.1.2 and Fig. 6: 3 + 1", primitives)
+    yield Finding.held(extra, "Sec. 5.4 and 4.1.2: 4 - 3", 1.0, "the 5x5 binary convolution")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from bars.binarize.layers import BinaryConv2d, after_step, auxiliary_loss, is_fully_binarized, set_progress
+from bars.binarize.layers import AfterStep, BinaryConv2d, auxiliary_loss, is_fully_binarized, set_progress
 from bars.errors import ParamsError
 from bars.models.baselines import FAMILIES, build
 from bars.models.cell import DropPath
@@ -55,7 +55,7 @@ def test_one_step_gives_every_parameter_a_finite_gradient(
         assert parameter.grad is not None, name
         assert bool(parameter.grad.isfinite().all()), name
         assert bool((parameter.grad != 0).any()) != _cannot_learn(family, slot, name), name
-    after_step(model)
+    AfterStep(model)()
 
 
 def _cannot_learn(family: str, slot: Slot, name: str) -> bool:
@@ -182,7 +182,7 @@ def test_latent_weights_stay_in_the_window() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(100.0)
-    after_step(model)
+    AfterStep(model)()
     latent = [m.weight for m in model.modules() if isinstance(m, BinaryConv2d)]
     assert all(float(w.detach().abs().max()) <= 1.0 for w in latent)
 
@@ -193,7 +193,7 @@ def test_nin_norms_keep_a_positive_scale() -> None:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d) and module.affine:
                 module.weight.fill_(-1.0)
-    after_step(model)
+    AfterStep(model)()
     inner = [m.weight for m in model.body.modules() if isinstance(m, nn.BatchNorm2d)][:-1]
     assert all(float(w.detach().min()) == pytest.approx(0.01) for w in inner)
 
