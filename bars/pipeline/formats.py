@@ -96,7 +96,9 @@ def _array(values: Sequence[Any], kind: str) -> Any:
 
     if kind != "str":
         numbers = np.array(values, kind)
-        return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(values), [None, pa.py_buffer(numbers.tobytes())])
+        return pa.Array.from_buffers(
+            pa.from_numpy_dtype(numbers.dtype), len(values), [None, pa.py_buffer(numbers.tobytes())]
+        )
     texts = [value.encode() for value in values]
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(texts)))

@@ -14,24 +14,17 @@ import pytest
 import torch
 import yaml
 
-from bars.cli import main
 from bars.commands.progress import HEARTBEAT, EpochProgress
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
 from bars.training.divergence import finite
 from bars.training.progress import Progress
+from tests.calling import call
 from tests.grids import TREE, edited
 
 pytestmark = pytest.mark.xdist_group("long-runs")
 FAILING = "without-gumbel-softmax"  # a row of Table 1
-
-
-def call(*words: str) -> tuple[int, str]:
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-        status = main(words)
-    return status, err.getvalue()
 
 
 @pytest.fixture(scope="module")

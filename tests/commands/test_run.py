@@ -28,17 +28,11 @@ from bars.pipeline.provenance import stale, verify_chain
 from bars.space import Genotype, SearchSpace
 from bars.stages import files
 from bars.stages.networks import build
+from tests.calling import call
 from tests.grids import TREE, edited
 
 pytestmark = pytest.mark.xdist_group("chain")
 SEED = 3
-
-
-def call(*words: str) -> tuple[int, str]:
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-        status = main(words)
-    return status, err.getvalue()
 
 
 def stage(words: str, **options: str) -> None:

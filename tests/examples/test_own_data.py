@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,24 +15,17 @@ import pytest
 import yaml
 from PIL import Image
 
-from bars.cli import main
 from bars.commands.export import CARD, GENOTYPE, LEAST_AGREEMENT, NETWORK
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
 from bars.space import SearchSpace
+from tests.calling import call
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("amber", "blue", "coral")
 RUN = Path("results/own/searched/bars-b/seed-0")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own-data")]
-
-
-def call(*words: str) -> tuple[int, str]:
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-        status = main(words)
-    return status, err.getvalue()
 
 
 def draw(folder: Path, count: int, seed: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import shutil
 import subprocess
@@ -21,19 +20,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from bars.cli import main
 from scripts import kill_test
+from tests.calling import call
 from tests.grids import TREE, edited
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("failures")
-
-
-def call(*words: str) -> tuple[int, str]:
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-        status = main(words)
-    return status, err.getvalue()
 
 
 def one_message(err: str) -> str:

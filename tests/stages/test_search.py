@@ -12,7 +12,7 @@ from torch import Tensor
 from bars.cost import genotype_cost, max_biops, uniform_genotype
 from bars.errors import BudgetError
 from bars.models.cell_conv import CellConv2d
-from bars.params import BinarizeParams, Budget, DeriveParams, Health, Ramp, RetrainParams, RuntimeParams, SearchParams
+from bars.params import BinarizeParams, Budget, DeriveParams, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
 from bars.stages.derive import CostOf, Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
@@ -22,7 +22,7 @@ from bars.strategy.objective import AlphaGradient
 from bars.training.checkpoint import NoCheckpoint
 from bars.training.progress import Silent
 from tests.architectures import space_params
-from tests.blocks import block
+from tests.blocks import block, search_params
 
 
 class Images:
@@ -48,27 +48,7 @@ BINARIZE, CPU = block(BinarizeParams), block(RuntimeParams, device="cpu")
 
 
 def params(**changes: Any) -> SearchParams:
-    values: dict[str, Any] = {
-        "epochs": 3,
-        "batch_size": 8,
-        "warmup_epochs": 1,
-        "temperature": Ramp(start=2.0, end=0.5, shape="exponential"),
-        "entropy_weight": Ramp(start=-0.1, end=0.1, shape="linear"),
-        "budget": Budget(biops=max_biops(SPACE, 8) // 4),
-        "capacity": "target",
-        "capacity_exponent": 1.0,
-        "capacity_rate": 0.1,
-        "weight_optimizer": "sgd",
-        "weight_sampling": "same",
-        "weight_momentum": 0.9,
-        "weight_decay": 3e-4,
-        "weight_lr": 0.05,
-        "weight_lr_end": 0.01,
-        "grad_clip": 5.0,
-        "alpha_lr": 0.05,
-        "health": Health(flips=0.0, budget=1.0, entropy=1.0, entropy_pull=1e9),
-    }
-    return block(SearchParams, **(values | changes))
+    return search_params(**({"budget": Budget(biops=max_biops(SPACE, 8) // 4)} | changes))
 
 
 def run(checkpoint: Any = None, seed: int = 0, **changes: Any) -> SearchResult:

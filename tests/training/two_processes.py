@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bars.data import make_split, open_part, read_split
 from bars.models.network import Network
 from bars.models.supernet import Sample, Supernet
-from bars.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams, SearchParams
+from bars.params import BinarizeParams, DataParams, RetrainParams, RuntimeParams
 from bars.pipeline.records import write_json
 from bars.space import SearchSpace
 from bars.stages.retrain import Trainer
@@ -28,7 +28,7 @@ from bars.training.checkpoint import FileCheckpointer, NoCheckpoint
 from bars.training.parallel import Parallel
 from bars.training.progress import Silent
 from tests.architectures import random_genotype, space_params
-from tests.blocks import block
+from tests.blocks import block, search_params
 
 SPACE = space_params(stages=2, cells_per_stage=1, init_channels=4, nodes=2)
 # Sums of an odd number of signs are never zero, where rounding would decide a gradient: equal to the last digits.
@@ -36,26 +36,15 @@ ODD = space_params(stages=1, cells_per_stage=2, init_channels=5, nodes=3, widths
 BINARIZE = block(BinarizeParams)
 RUNTIME = block(RuntimeParams, device="cpu", threads=1)
 DATA = block(DataParams, source="digits", image_size=8, max_train=50, max_test=10, crop_padding=1)
-SEARCH = block(
-    SearchParams,
+SEARCH = search_params(
     epochs=1,
     batch_size=16,
     warmup_epochs=0,
     temperature={"start": 1.0, "end": 0.5, "shape": "linear"},
     entropy_weight={"start": -0.01, "end": 0.01, "shape": "linear"},
     budget={"biops": 40000},
-    weight_lr=0.05,
     weight_lr_end=0.001,
-    grad_clip=5.0,
     alpha_lr=0.02,
-    capacity="target",
-    capacity_exponent=1.0,
-    capacity_rate=0.1,
-    weight_optimizer="sgd",
-    weight_sampling="same",
-    weight_momentum=0.9,
-    weight_decay=3e-4,
-    health={"flips": 0.0, "budget": 1.0, "entropy": 1.0, "entropy_pull": 1e9},
 )
 RETRAIN = block(RetrainParams, epochs=1, batch_size=32, optimizer="sgd", lr=0.05)
 
