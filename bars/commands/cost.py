@@ -33,7 +33,7 @@ def show_cost(params: Path, scale: str | None, results: Path, name: str, seed: i
 def cost_of(experiment: Experiment, results: Path, seed: int) -> dict[str, Any]:
     """The answer as JSON."""
     size = experiment.data.image_size
-    classes, note = _classes(experiment, results)
+    classes, note = classes_of(experiment, results)
     answer: dict[str, Any] = {
         "experiment": experiment.name,
         "scale": experiment.scale,
@@ -69,7 +69,7 @@ def _genotype(experiment: Experiment, results: Path, seed: int) -> Genotype | No
     return rec.read_genotype(path, space) if path.is_file() else None
 
 
-def _classes(experiment: Experiment, results: Path) -> tuple[int, str | None]:
+def classes_of(experiment: Experiment, results: Path) -> tuple[int, str | None]:
     """Number of classes: as declared, as split, as found, or else those of ImageNet (FLOPs of the classifier only)."""
     known = num_classes(experiment.data)
     split = results / paths.split_path(experiment.scale, experiment.dataset)

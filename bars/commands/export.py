@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bars.errors import ExportError, OutputError, PackedError
 from bars.packed import file as packed_file
 from bars.packed.network import PACKED, Network
-from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.files import atomic_directory, sha256_file
 from bars.pipeline.load import load_params
 from bars.pipeline.provenance import hash_inputs, verify_inputs
-from bars.space import Genotype, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bars.data import Part
     from bars.packed.runtimes import Runtime
+    from bars.space import Genotype
 
 NETWORK, CARD, GENOTYPE, FORMAT = "network.onnx", "model.json", "genotype.json", "bars-model/1"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -113,21 +112,11 @@ def _require_packages() -> None:
 
 def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, Part, Genotype | None]:
     """The trained network, the train images it is checked with, and its genotype."""
-    from bars.data import open_part, read_split
-    from bars.stages.files import CHECKPOINT, load_state, read_state
-    from bars.stages.networks import build
+    from bars.data import open_part
+    from bars.stages.saved import saved_network
 
-    view = experiment.view("evaluate")
-    split = read_split(results / paths.split_path(experiment.scale, experiment.dataset), view.data)
-    genotype = None
-    if experiment.kind != "baseline":
-        path = results / experiment.file("derive", "genotype.json", seed)
-        genotype = rec.read_genotype(path, SearchSpace.from_params(view.space))
-    model = build(experiment.network, view, genotype, len(split.classes), split.image_size)
-    checkpoint = results / experiment.file("retrain", "checkpoint.pt", seed)
-    load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
-    part = open_part(view.data, split, "train")
-    return model.eval(), part, genotype
+    model, split, genotype = saved_network(experiment, results, seed)
+    return model, open_part(experiment.data, split, "train"), genotype
 
 
 def to_onnx(model: nn.Module, image_size: int, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,25 +101,12 @@ class Network:
 
     def predict(self, pixels: npt.NDArray[np.uint8]) -> Floats:
         """Pixels uint8 [n, S, S, 3] (or one image without n), RGB -> probabilities [n, classes]. Raises DataError."""
-        pixels = np.asarray(pixels)
-        size = self.image_size
-        if pixels.ndim == 3:
-            pixels = pixels[None]
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
-            raise DataError(
-                "these are no images for this network",
-                where=str(self.path or "predict"),
-                got=f"{pixels.dtype} {list(pixels.shape)}",
-                allowed=f"uint8 [n, {size}, {size}, 3], RGB",
-                do="resize them, or give the files to `bars predict`, which does",
-            )
-        return softmax(self.logits(self.normalised(pixels)))
+        images = as_images(pixels, self.image_size, str(self.path or "predict"))
+        return softmax(self.logits(self.normalised(images)))
 
     def normalised(self, pixels: npt.NDArray[np.uint8]) -> Floats:
         """Pixels [n, S, S, 3] -> what the network was trained on, float32 [n, 3, S, S]."""
-        mean, std = (np.array(self.card["input"][key], dtype=np.float64) for key in ("mean", "std"))
-        scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-        return np.ascontiguousarray((pixels.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
+        return normalised(pixels, self.card["input"]["mean"], self.card["input"]["std"])
 
     def logits(self, images: Floats) -> Floats:
         """Normalised images float32 [n, 3, S, S] -> logits [n, classes]."""
@@ -129,6 +117,29 @@ class Network:
             filled = np.concatenate([part, np.zeros_like(images, shape=(batch - len(part), *images.shape[1:]))])
             outputs.append(self.runtime(batch)(filled)[: len(part)])
         return np.concatenate(outputs) if outputs else np.zeros((0, len(self.classes)), np.float32)
+
+
+def as_images(pixels: npt.NDArray[np.uint8], size: int, where: str) -> npt.NDArray[np.uint8]:
+    """Pixels uint8 [n, S, S, 3], or one image without n -> [n, S, S, 3]. Raises DataError for anything else."""
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 3:
+        pixels = pixels[None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+        raise DataError(
+            "these are no images for this network",
+            where=where,
+            got=f"{pixels.dtype} {list(pixels.shape)}",
+            allowed=f"uint8 [n, {size}, {size}, 3], RGB",
+            do="resize them, or give the files to `bars predict`, which does",
+        )
+    return pixels
+
+
+def normalised(pixels: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Floats:
+    """Pixels [n, S, S, 3] -> float32 [n, 3, S, S] with the mean and deviation per colour taken out."""
+    means, stds = (np.array(values, dtype=np.float64) for values in (mean, std))
+    scale, shift = (1 / (255 * stds)).astype(np.float32), (-means / stds).astype(np.float32)
+    return np.ascontiguousarray((pixels.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
 
 
 def softmax(logits: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -20,6 +20,16 @@ def sample_std(values: Sequence[float]) -> float | None:
         return 0.0
     centre = mean(values)
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
+
+
+def pooled_std(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
+    """Standard deviation within groups, and its degrees of freedom; None where no group has two values."""
+    squares, degrees = 0.0, 0
+    for values in groups:
+        if len(values) > 1:
+            squares += math.fsum((v - mean(values)) ** 2 for v in values)
+            degrees += len(values) - 1
+    return (math.sqrt(squares / degrees), degrees) if degrees else None
 
 
 def t_quantile(confidence: float, degrees: float) -> float:

@@ -101,6 +101,11 @@ class Results:
         label = self.label(name)
         return printed if label == name else f"{printed}: {label}"
 
+    @property
+    def read(self) -> list[Runs]:
+        """The runs that were asked for so far."""
+        return list(self._runs.values())
+
     def runs(self, name: str) -> Runs:
         """All declared runs of an experiment. Raises RecordError where its seeds are not of one data set."""
         if name not in self._runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from bars.errors import RecordError
 from bars.params import ClaimsParams
 from bars.report.stats import Interval
-from bars.report.tables import write_table
+from bars.report.tables import make_table, write_table
 from bars.report.tables.claims.catalogue import claims
 from bars.report.tables.claims.judge import (
     NOISE,
@@ -208,6 +209,32 @@ def test_the_notes_count_what_chance_would_support(tree: Any, tmp_path: Path) ->
     assert "By chance: 1 claims were judged by an interval with a spread, 1 of them supported." in text
     assert "2.5% of them, 0.0 on average" in text
     assert "2 seeds 11.5, 3 seeds 3.3, 5 seeds 1.7, 10 seeds 1.0" in text  # tables of the noncentral t
+
+
+def test_the_notes_say_beforehand_what_so_many_seeds_will_show(tree: Any) -> None:
+    """By the noncentral t as scipy.stats has it, of networks whose claims need not have been tested yet."""
+    tree.top1("bars-b", [0.80, 0.82, 0.84])
+    tree.top1("without-entropy-reg", [0.7, 0.7, 0.7])
+    notes = [note for note in make_table("claims", tree.params, None, tree.folder).notes if "Beforehand" in note]
+    spread = 2 * math.sqrt(2 / 4)  # 2 points in one of two groups of two degrees of freedom
+    limit = nct_distance(2) / math.sqrt(3) * math.sqrt(2) * spread
+    assert len(notes) == 1 and "CIFAR-10" in notes[0]
+    assert f"{spread:.2f} points (4 degrees of freedom" in notes[0]
+    assert f"3 seeds {limit:.1f}, " in notes[0] and limit == pytest.approx(6.5, abs=0.1)
+
+
+def nct_distance(degrees: int) -> float:
+    """Standard errors at which a two-sided test of 5 % finds a difference in 80 % of studies."""
+    from scipy import optimize, stats
+
+    critical = stats.t.ppf(0.975, degrees)
+    return float(optimize.brentq(lambda far: stats.nct.sf(critical, degrees, far) - 0.8, 0.1, 50))
+
+
+@pytest.mark.parametrize("top1", [[0.8], [0.8, 0.8, 0.8]])
+def test_without_a_spread_nothing_is_said_beforehand(tree: Any, top1: list[float]) -> None:
+    tree.top1("bars-b", top1)
+    assert not any("Beforehand" in note for note in make_table("claims", tree.params, None, tree.folder).notes)
 
 
 def test_claims_are_sentences() -> None:

@@ -60,6 +60,15 @@ def test_what_so_many_seeds_can_show_is_shown_in_four_of_five_studies(seeds: int
     assert shown.mean() == pytest.approx(0.8, abs=0.01)
 
 
+def test_the_pooled_spread_is_that_within_the_groups() -> None:
+    """Of equal groups it is the root of their mean variance; single values say nothing."""
+    groups = np.random.default_rng(0).normal([[0.0], [100.0], [-7.0]], [[1.0], [2.0], [3.0]], (3, 5))
+    found = stats.pooled_std([*groups.tolist(), [4.0]])
+    assert found == (pytest.approx(math.sqrt(groups.var(axis=1, ddof=1).mean())), 12)
+    assert stats.pooled_std([[1.0, 3.0], [5.0, 5.0, 5.0]]) == (pytest.approx(math.sqrt(2 / 3)), 3)
+    assert stats.pooled_std([[1.0], []]) is None
+
+
 def test_a_detectable_distance_needs_a_spread() -> None:
     assert stats.interval([1.0], 0.95).detectable(0.95) is None
     assert stats.interval([1.0, 2.0], 0.95).detectable(0.95) == pytest.approx(0.5 * stats.standard_errors(0.95, 1))

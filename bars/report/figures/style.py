@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,9 +168,11 @@ def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset:
         near = (place for place in places if abs(axes.transData.transform(place) - here).max() < apart)
         places.setdefault(next(near, (x, y)), []).append(label)
     right, up = offset
-    for place, there in places.items():
+    joined = {place: ", ".join(there) for place, there in places.items()}
+    _make_room(axes, joined, right)
+    for place, text in joined.items():
         axes.annotate(
-            ", ".join(there),
+            text,
             place,
             offset,
             textcoords="offset points",
@@ -178,6 +180,21 @@ def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset:
             va="bottom" if up > 0 else "top",
             **look,
         )
+
+
+def _make_room(axes: Axes, labels: Mapping[tuple[float, float], str], right: int) -> None:
+    """Move the limit on the side of the labels so far that none crosses it."""
+    side, sign = ("right", 1) if right > 0 else ("left", -1)
+    pixels = axes.figure.dpi / 72
+    letter = 0.75 * matplotlib.rcParams["font.size"] * pixels  # a wide one; the layout still moves the axes a little
+    edge = axes.transAxes.transform((float(right > 0), 0))[0]
+    ends = (
+        axes.transData.transform(place)[0] + right * pixels + sign * letter * len(text)
+        for place, text in labels.items()
+    )
+    beyond = max((sign * (end - edge) for end in ends), default=0.0)
+    if beyond > 0:
+        axes.set_xlim(**{side: axes.transData.inverted().transform((edge + sign * beyond, 0))[0]})
 
 
 def legend_on_top(axes: Axes, title: str, columns: int) -> None:

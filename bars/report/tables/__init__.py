@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bars.errors import GridError
 from bars.pipeline.ownership import study_name
+from bars.report import computing
 from bars.report.artifacts import TABLES, kinds
 from bars.report.layout import Column
 from bars.report.tree import Results
@@ -34,10 +35,10 @@ def make_table(name: str, params: Params, scale: str | None, results_dir: str | 
         raise GridError("no such table", got=name, allowed=", ".join(TABLES))
     results = Results(params, scale, Path(results_dir))
     made: Table = importlib.import_module(f"bars.report.tables.{name}").table(results)
-    study = study_name(params)
+    study, computed = study_name(params), computing.note(results, results.read)
     return dataclasses.replace(
         made,
         columns=[*made.columns, Column("study")],
         rows=[{**row, "study": study} for row in made.rows],
-        notes=[*made.notes, f"Study {study}, scale {results.scale}."],
+        notes=[*made.notes, *([computed] if computed else []), f"Study {study}, scale {results.scale}."],
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 from bars.params import ClaimsParams
 from bars.report import text
 from bars.report.layout import EMPTY, Column, Row, Table
-from bars.report.stats import POWER, standard_errors
+from bars.report.paper import SLOT_TITLES
+from bars.report.stats import POWER, pooled_std, standard_errors
 from bars.report.tables.claims.catalogue import claims
 from bars.report.tables.claims.judge import NOT_TESTED, SUPPORTED, VERDICTS
 from bars.report.tables.claims.quantities import Quantities
 from bars.report.tree import Results
+
+PLANNED = (2, 3, 5, 10)  # numbers of seeds that a study may have
 
 
 def table(results: Results) -> Table:
@@ -31,7 +35,7 @@ def table(results: Results) -> Table:
         ),
         columns=COLUMNS,
         rows=rows,
-        notes=_notes(rows, quantities.claims),
+        notes=(*_notes(rows, quantities.claims), *_beforehand(results, quantities.claims)),
     )
 
 
@@ -49,12 +53,27 @@ def _notes(rows: Sequence[Row], settings: ClaimsParams) -> tuple[str, ...]:
         "With one seed it speaks of these two networks only.",
         f"Can show: the distance from a rule's limit that so many seeds show in {POWER:.0%} of studies, had the seeds "
         "the spread that was seen. In standard deviations of the seeds' differences: "
-        + ", ".join(f"{n} seeds {_deviations(n, settings.confidence):.1f}" for n in (2, 3, 5, 10))
+        + ", ".join(f"{n} seeds {_deviations(n, settings.confidence):.1f}" for n in PLANNED)
         + ".",
         f"By chance: {len(uncertain)} claims were judged by an interval with a spread, {supported} of them supported. "
         f"Were each just at the edge of its rule, {chance:.1%} of them, {chance * len(uncertain):.1f} on average, "
         "would be supported by chance.",
     )
+
+
+def _beforehand(results: Results, settings: ClaimsParams) -> Iterator[str]:
+    """What numbers of seeds will show of a difference in accuracy, from the spread of all networks that were run."""
+    for slot, title in SLOT_TITLES.items():
+        runs = [found for found in results.read if found.experiment is not None and found.experiment.slot == slot]
+        pooled = pooled_std([100 * top1 for top1 in found.values("top1").values()] for found in runs)
+        if pooled is not None and pooled[0] > 0:
+            spread, degrees = pooled
+            points = (f"{n} seeds {math.sqrt(2) * spread * _deviations(n, settings.confidence):.1f}" for n in PLANNED)
+            yield (
+                f"Beforehand: within a {title} network top-1 varies over seeds by {spread:.2f} points ({degrees} degrees "
+                "of freedom, all networks pooled), the difference of two by the root of 2 times that if a shared seed "
+                f"tells nothing. In points of accuracy a claim can then show: {', '.join(points)}."
+            )
 
 
 def _deviations(seeds: int, confidence: float) -> float:
