@@ -23,7 +23,6 @@ from bars.errors import GridError
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import load_params
-from bars.pipeline.problems import one_of
 from bars.space import Genotype, SearchSpace
 
 if TYPE_CHECKING:
@@ -101,11 +100,7 @@ class Study:
     def run(self, name: str, seed: int | None = None) -> Run:
         """One run of an experiment, finished or not; ``seed`` None: its first. Raises GridError."""
         experiment = self.grid[name]
-        if experiment.reason is not None:
-            raise GridError(f"{name} is not run at scale {self.scale}", got=experiment.reason)
-        if seed is not None and seed not in experiment.seeds:
-            allowed = one_of(str(s) for s in experiment.seeds)
-            raise GridError(f"{name} has no seed {seed} at scale {self.scale}", got=seed, allowed=allowed)
+        experiment.require("evaluate", seed)
         return Run(self, experiment, experiment.seeds[0] if seed is None else seed)
 
     def runs(self) -> list[Run]:
