@@ -67,7 +67,7 @@ class _Candidate:
         if network is None:
             raise RuntimeError(f"{self.name}: {reason}")
         self.network: Network = network
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
 
     def calls(self, batch: int, threads: int) -> dict[str, Callable[[], object]]:
         """By runtime."""

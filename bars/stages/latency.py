@@ -118,7 +118,7 @@ def prepare(job: Job, settings: LatencyParams, folder: Path) -> Candidate:
     if network is not None and _runs_packed(network):
         found = agreement(network.logits, model, open_for(job, split, "train"), settings.checked_images)
         check = SameClasses(**found._asdict())
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     return Candidate(job, model, split.image_size, network, sizes.get("packed"), sizes.get("float"), check, reason)
 
 

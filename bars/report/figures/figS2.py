@@ -83,7 +83,8 @@ def _points(axes: Axes, networks: list[dict[str, Any]], looks: dict[str, tuple[s
         axes.errorbar(
             row[x] / unit,
             row[y],
-            **{"xerr" if x == "ms_per_image" else "yerr": spread},
+            xerr=spread if x == "ms_per_image" else None,
+            yerr=spread if y == "ms_per_image" else None,
             fmt=marker,
             markersize=6.0,
             color=colour,
