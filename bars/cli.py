@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bars
-from bars.errors import BarsError
+from bars.errors import BarsError, GridError
 from bars.pipeline.home import home
 from bars.pipeline.paths import STAGES
 
@@ -132,9 +132,23 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _latency(args: argparse.Namespace) -> int:
+    if args.model is None:
+        from bars.commands.measure import measure_scale
+
+        options = {"--batch": args.batch, "--threads": args.threads, "--rounds": args.rounds}
+        options |= {"--json": True} if args.json else {}
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise GridError(
+                "without a model the params file says how its networks are timed",
+                where=" ".join(given),
+                do="set latency in the params file, or name a model",
+            )
+        return measure_scale(args.params, args.scale, args.results)
     from bars.commands.latency import latency
 
-    return latency(args.model, args.batch or [1, 64], args.threads, args.rounds, as_json=args.json)
+    threads, rounds = (value if value is not None else usual for value, usual in ((args.threads, 1), (args.rounds, 20)))
+    return latency(args.model, args.batch or [1, 64], threads, rounds, as_json=args.json)
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -196,11 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
     sub.add_argument("--threads", type=int, default=0, metavar="N", help="0 (default): as many as cores")
     sub.add_argument("--json", action="store_true", help="as JSON, not CSV")
-    sub = command("latency", "the time of an exported network on this machine, packed and in floats", _latency)
-    sub.add_argument("model", type=Path, metavar="MODEL", help="a folder of bars export, its network.bars or .onnx")
+    sub = command("latency", "the time of networks on this machine, packed and in floats", _latency)
+    what = "a folder of bars export, its network.bars or .onnx; without: a scale's networks, into its results"
+    sub.add_argument("model", type=Path, nargs="?", metavar="MODEL", help=what)
     sub.add_argument("--batch", type=int, action="append", metavar="N", help="again for more (default: 1 and 64)")
-    sub.add_argument("--threads", type=int, default=1, metavar="N", help="of each runtime (default: 1)")
-    sub.add_argument("--rounds", type=int, default=20, metavar="N", help="interleaved rounds (default: 20)")
+    sub.add_argument("--threads", type=int, metavar="N", help="of each runtime (default: 1)")
+    sub.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 20)")
     sub.add_argument("--json", action="store_true", help="as JSON")
     command("doctor", "what is there, and what would stop a run", _doctor)
     return parser

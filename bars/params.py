@@ -285,6 +285,19 @@ class EvaluateParams(Block):
     batch_size: PositiveInt = Field(description="images of a test batch")
 
 
+class LatencyParams(Block):
+    """Timing of Table 2's networks on the CPU, all in one job; for a whole scale."""
+
+    throughput_batch: BatchSize = Field(description="images computed at once, beside one at a time")
+    threads: PositiveInt = Field(description="cores that the job keeps to, and threads of every runtime")
+    rounds: Annotated[int, Field(ge=2)] = Field(description="rounds over all networks and runtimes")
+    round_ms: Annotated[float, Field(gt=0)] = Field(
+        description="least milliseconds of a runtime's turn in a round; shorter calls are repeated"
+    )
+    checked_images: PositiveInt = Field(description="training images, at most, on which packed classes are compared")
+    networks: tuple[str, ...] | None = Field(description="experiments that are timed; null: all that Table 2 shows")
+
+
 class ModelParams(Block):
     """A hand-made network: a family of bars.models.baselines and its options."""
 

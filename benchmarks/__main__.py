@@ -19,6 +19,7 @@ NAMES = {
     "data": "the in-memory pipeline against a DataLoader",
     "pipeline": "start-up, jobs, drivers with nothing to do",
     "scaling": "search step over channels, cells, image size",
+    "latency": "an image at the paper's size: packed, in floats, in torch (CPU)",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from bars.params import Block, ClaimsParams, FiguresParams, SearchParams
 from bars.pipeline.load import load_params
-from bars.pipeline.schema import BLOCKS
+from bars.pipeline.schema import BLOCKS, SCALE_BLOCKS
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 B = TypeVar("B", bound=Block)
@@ -23,7 +23,7 @@ def tree() -> dict[str, Any]:
 def block(model: type[B], **changes: Any) -> B:
     """The defaults of params.yaml with changes, validated."""
     defaults = {**tree()["defaults"], "runtime": tree()["runtime"]}
-    given = {kind: defaults[name] for name, kind in BLOCKS.items() if name in defaults}
+    given = {kind: defaults[name] for name, kind in {**BLOCKS, **SCALE_BLOCKS}.items() if name in defaults}
     given |= {ClaimsParams: tree()["report"]["claims"], FiguresParams: tree()["report"]["figures"]}
     return model.model_validate({**given[model], **changes})
 

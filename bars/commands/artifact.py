@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bars.errors import RecordError
+from bars.pipeline import latency, paths
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.ownership import report_dir
-from bars.pipeline.provenance import other_params, verify_chain, verify_inputs
-from bars.report.artifacts import FIGURES, TABLES, need_paths, needs
+from bars.pipeline.provenance import other_params, other_params_in, verify_chain, verify_inputs
+from bars.report.artifacts import FIGURES, TABLES, TIMED, need_paths, needs
 
 Write = Callable[[str, Params, str | None, Path, Path], list[Path]]
 _NAMED = 5
@@ -74,6 +75,11 @@ def _outdated(name: str, grid: Grid, results: Path, archived: bool) -> Iterator[
                     why = other_params(experiment, stage, seed, results, archived=archived)
                     if why is not None:
                         yield f"{results / experiment.dir(stage, seed)} ({why.partition(': ')[2]})"
+    if name in TIMED:
+        folder = results / paths.latency_dir(grid.scale)
+        why = other_params_in(folder, latency.parameters(grid), archived)
+        if why is not None:
+            yield f"{folder} ({why.partition(': ')[2]})"
 
 
 def _with_sources(grid: Grid, name: str | None) -> Iterator[Experiment]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bars.errors import ExportError, OutputError, PackedError
 from bars.packed import file as packed_file
+from bars.packed.from_torch import PACKAGES, to_onnx
 from bars.packed.network import PACKED, Network
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment, Grid
@@ -19,27 +18,18 @@ from bars.pipeline.load import load_params
 from bars.pipeline.provenance import hash_inputs, verify_inputs
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from bars.data import Part
     from bars.packed.runtimes import Runtime
     from bars.space import Genotype
 
 NETWORK, CARD, GENOTYPE, FORMAT = "network.onnx", "model.json", "genotype.json", "bars-model/1"
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_PACKAGES = (*PACKAGES, "onnxruntime")
 CHECKED_IMAGES = 256
 # Of the images that both were shown, at least this share must get the same class. Logits differ in their last digits,
 # and where a value next to zero takes another sign, visibly: so one image in a hundred may differ.
 LEAST_AGREEMENT = 0.99
-_FOLDED = 2**30  # values up to this size are computed once, at the export: signs and scales of all weights
-
-
-class Agreement(NamedTuple):
-    """How close the exported network's logits are to those of the network itself."""
-
-    images: int
-    same_class: float
-    largest_difference: float
 
 
 def export(params: Path, scale: str | None, results: Path, name: str, seed: int, out: Path | None) -> int:
@@ -58,13 +48,13 @@ def export(params: Path, scale: str | None, results: Path, name: str, seed: int,
         card = _card(experiment, results, seed, part, inputs) | {"cost": _cost(experiment, genotype, part)}
         inside = card | {"genotype": architecture}
         packed_file.embed(folder / NETWORK, inside)
-        agreement = compare(_onnxruntime(folder / NETWORK), model, part, folder / NETWORK)
+        check = compare(_onnxruntime(folder / NETWORK), model, part, folder / NETWORK)
         packed = _pack(folder, inside, model, part)
         if architecture is not None:
             rec.write_json(folder / GENOTYPE, architecture)
-        card |= {"network_sha256": sha256_file(folder / NETWORK), "check": agreement._asdict(), "packed": packed}
+        card |= {"network_sha256": sha256_file(folder / NETWORK), "check": check, "packed": packed}
         rec.write_json(folder / CARD, card)
-    said = f"{agreement.same_class:.1%} of {agreement.images} images get the same class from both"
+    said = f"{check['same_class']:.1%} of {check['images']} images get the same class from both"
     print(f"{target}: {', '.join(sorted(p.name for p in target.iterdir()))}  ({said})", file=sys.stderr)
     return 0
 
@@ -87,7 +77,7 @@ def _pack(folder: Path, card: dict[str, Any], model: nn.Module, part: Part) -> d
         print("not compared: openvino is not installed (pip install 'bars-nas[packed]')", file=sys.stderr)
         return said | {"check": None}
     network = Network(card, graph, packed=True, path=path)
-    return said | {"check": compare(network.logits, model, part, path)._asdict()}
+    return said | {"check": compare(network.logits, model, part, path)}
 
 
 def _require_replaceable(target: Path) -> None:
@@ -119,45 +109,6 @@ def _load(experiment: Experiment, results: Path, seed: int) -> tuple[nn.Module, 
     return model, open_part(experiment.data, split, "train"), genotype
 
 
-def to_onnx(model: nn.Module, image_size: int, path: Path) -> None:
-    """ONNX of images [n, 3, S, S] -> logits [n, classes] for any n, its weights binarised. Raises ExportError."""
-    import onnx
-    import torch
-    from onnxscript.optimizer import optimize
-
-    example = torch.zeros(2, 3, image_size, image_size)
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
-                verbose=False,
-            )
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise ExportError("the network cannot be written as ONNX", where=str(path), got=_root(error)) from error
-    assert program is not None
-    optimize(program.model, input_size_limit=_FOLDED, output_size_limit=_FOLDED)
-    exported = program.model_proto
-    for node in exported.graph.node:
-        node.ClearField("metadata_props")  # a trace of the source: nine tenths of the file
-    onnx.checker.check_model(exported)
-    path.write_bytes(exported.SerializeToString(deterministic=True))
-
-
-def _root(error: BaseException) -> str:
-    """What it was at first, in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def _onnxruntime(path: Path) -> Runtime:
     import onnx
 
@@ -166,31 +117,19 @@ def _onnxruntime(path: Path) -> Runtime:
     return runtimes.onnxruntime(onnx.load(path), 1, 0)
 
 
-def compare(run: Runtime, model: nn.Module, part: Part, path: Path) -> Agreement:
+def compare(run: Runtime, model: nn.Module, part: Part, path: Path) -> dict[str, Any]:
     """Feed the same images to the network and to what was written. Raises ExportError if classes differ too often."""
-    import numpy as np
-    import torch
+    from bars.stages.agreement import agreement
 
-    images: Tensor
-    total = same = 0
-    largest = 0.0
-    for images, _ in part.batches(64, device="cpu", augment=False, seed=0, epoch=0, drop_last=False):
-        with torch.no_grad():
-            ours = model(images).numpy()
-        theirs = run(images.contiguous().numpy())
-        total += len(ours)
-        same += int((ours.argmax(1) == theirs.argmax(1)).sum())
-        largest = max(largest, float(np.abs(ours - theirs).max()))
-        if total >= CHECKED_IMAGES:
-            break
-    if same < LEAST_AGREEMENT * total:
+    images, same, largest = agreement(run, model, part, CHECKED_IMAGES)
+    if same < LEAST_AGREEMENT * images:
         raise ExportError(
             "the exported network computes something else",
             where=str(path),
-            got=f"the same class for {same} of {total} images, logits up to {largest:.3g} apart",
+            got=f"the same class for {same} of {images} images, logits up to {largest:.3g} apart",
             allowed=f"at least {LEAST_AGREEMENT:.0%} of the classes",
         )
-    return Agreement(total, same / total, largest)
+    return {"images": images, "same_class": same / images, "largest_difference": largest}
 
 
 def _cost(experiment: Experiment, genotype: Genotype | None, part: Part) -> dict[str, int]:

@@ -6,12 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bars.errors import PackedError
-from bars.packed import runtimes
+from bars.packed.compared import compared
 from bars.packed.machine import describe
 from bars.packed.network import Network, load
 from bars.packed.timing import Time, interleaved
@@ -51,12 +50,9 @@ def latency(model: Path, batches: list[int], threads: int, rounds: int, *, as_js
 
 def measure(network: Network, batch: int, threads: int, rounds: int) -> dict[str, Time]:
     """Milliseconds per image: packed, the float twin in the same runtime, ONNX Runtime in floats."""
-    compared = {"openvino float": runtimes.openvino, "onnxruntime float": runtimes.onnxruntime}
-    compiled: dict[str, Any] = {"packed": network.runtime(batch)} if network.is_fast else {}
-    compiled |= {name: run(network.plain, batch, threads) for name, run in compared.items()}
     size = network.image_size
     images = np.random.default_rng(0).standard_normal((batch, 3, size, size), dtype=np.float32)
-    times = interleaved(compiled, images, rounds)
+    times = interleaved(compared(network, batch, threads), images, rounds)
     return {name: Time(*(value / batch for value in time)) for name, time in times.items()}
 
 

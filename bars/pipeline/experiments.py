@@ -55,6 +55,7 @@ class Grid:
         self._done: dict[str, Experiment] = {}
         self._datasets = DataSets()
         self._slots = {slot: self._slot_data(slot) for slot, layer in self._scale["slots"].items() if layer is not None}
+        self.latency = self._latency()
         self._problems.raise_any(invalid)
         resolved = {name: self._resolve(name, ()) for name in self._where}
         self._problems.raise_any(invalid)
@@ -314,6 +315,15 @@ class Grid:
         if given is None or not isinstance(space, models.SpaceParams):
             return None
         return literal_genotype(given, space, self.params.files, self._layers.at(name, "genotype"))
+
+    def _latency(self) -> models.LatencyParams | None:
+        """How networks are timed; None where params.yaml says nothing of it, as before there was such a stage."""
+        tree: Tree = {}
+        for layer in self._layers.common():
+            tree = merge_blocks(tree, layer.values.get("latency") or {}, join(layer.where, "latency"))
+        block = self._block("latency", tree, self._layers.common(), f"scale {self.scale}") if tree else None
+        assert block is None or isinstance(block, models.LatencyParams)
+        return block
 
     # ---------------------------------------------------------------------------------------- data sets
     def _slot_data(self, slot: str) -> dict[str, models.Block]:

@@ -10,9 +10,9 @@ from bars import params as models
 from bars.errors import GridError
 from bars.pipeline.load import Params, Tree, merge_blocks
 from bars.pipeline.problems import hint, join, one_of
-from bars.pipeline.schema import BLOCKS
+from bars.pipeline.schema import BLOCKS, SCALE_BLOCKS
 
-TYPES: dict[str, type[models.Block]] = {**BLOCKS, "model": models.ModelParams}
+TYPES: dict[str, type[models.Block]] = {**BLOCKS, **SCALE_BLOCKS, "model": models.ModelParams}
 _PAPER_SCALE_RECIPE = frozenset({"epochs", "batch_size"})
 
 
@@ -47,12 +47,18 @@ class Layers:
         self.scale_layer: Mapping[str, Any] = scales[scale]
         self.group_of = {name: group for group, names in params.tree["experiments"].items() for name in names}
 
+    def common(self) -> list[Layer]:
+        """The layers that speak of the whole scale, first one first."""
+        return [
+            Layer("defaults", self.params.tree.get("defaults", {})),
+            Layer(f"scales.{self.scale}", self.scale_layer),
+        ]
+
     def base(self, slot: str) -> list[Layer]:
         """The layers that all experiments of a slot share, first one first."""
-        tree, slots = self.params.tree, self.scale_layer["slots"]
-        layers = [Layer("", {"runtime": tree.get("runtime", {})}), Layer("defaults", tree.get("defaults", {}))]
-        layers.append(Layer(f"scales.{self.scale}", self.scale_layer))
-        return [*layers, Layer(f"scales.{self.scale}.slots.{slot}", slots.get(slot) or {})]
+        runtime = Layer("", {"runtime": self.params.tree.get("runtime", {})})
+        own = Layer(f"scales.{self.scale}.slots.{slot}", self.scale_layer["slots"].get(slot) or {})
+        return [runtime, *self.common(), own]
 
     def own(self, name: str) -> list[Layer]:
         """The layers of one experiment, without its base: its own word, its recipe, the scale's word."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bars.errors import OutputError
-from bars.pipeline import paths
+from bars.pipeline import latency, paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.files import sha256_json
 from bars.pipeline.load import Params
@@ -37,6 +37,8 @@ def folders(grid: Grid) -> dict[str, dict[str, Any]]:
         for stage in experiment.stages:
             params = experiment.stage_params(stage)
             found |= {experiment.dir(stage, seed): params for seed in experiment.seeds}
+    if latency.timed(grid):
+        found[paths.latency_dir(grid.scale)] = latency.parameters(grid)
     return found
 
 

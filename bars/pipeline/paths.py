@@ -19,6 +19,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "derive": ("candidates.csv", "genotype.json"),
     "retrain": ("epochs.csv", "checkpoint.pt"),
     "evaluate": ("metrics.json", "predictions.parquet", "confusion.csv"),
+    "latency": ("latency.json",),  # of all networks of a scale at once
 }
 
 
@@ -30,6 +31,11 @@ def data_dir(scale: str, dataset: str) -> str:
 def split_path(scale: str, dataset: str) -> str:
     """split.json of a data set."""
     return f"{data_dir(scale, dataset)}/{SPLIT}"
+
+
+def latency_dir(scale: str) -> str:
+    """Folder of the times of a scale's networks."""
+    return f"{scale}/latency"
 
 
 def run_dir(scale: str, group: str, experiment: str, seed: int) -> str:

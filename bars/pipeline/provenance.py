@@ -17,7 +17,7 @@ from typing import Any
 
 import bars
 from bars.errors import RecordError
-from bars.pipeline import paths
+from bars.pipeline import latency, paths
 from bars.pipeline.closure import ROOT, closure_sha256
 from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid
 from bars.pipeline.files import sha256_file, sha256_json
@@ -258,6 +258,13 @@ def stale_data(grid: Grid, dataset: str, results: str | Path) -> str | None:
     return _stale(Path(results) / paths.data_dir(grid.scale, dataset), grid.dataset_params(dataset), DATA_MODULES)
 
 
+def stale_times(grid: Grid, results: str | Path) -> str | None:
+    """The same for the times of a scale's networks; None too where none are taken."""
+    if not latency.timed(grid):
+        return None
+    return _stale(Path(results) / paths.latency_dir(grid.scale), latency.parameters(grid), latency.modules(grid))
+
+
 def _stale(directory: Path, params: dict[str, Any], modules: tuple[str, ...]) -> str | None:
     try:
         record = read_record(directory / paths.PROVENANCE, Provenance)
@@ -277,10 +284,15 @@ def other_params(
 
     An ``archived`` record may be older than a parameter, of which it then says nothing.
     """
-    path = Path(results) / experiment.dir(stage, seed) / paths.PROVENANCE
+    return other_params_in(Path(results) / experiment.dir(stage, seed), experiment.stage_params(stage), archived)
+
+
+def other_params_in(folder: Path, params: dict[str, Any], archived: bool) -> str | None:
+    """The same of any stage's folder and its present parameters."""
+    path = folder / paths.PROVENANCE
     if not path.is_file():
         return None
-    record, params = read_record(path, Provenance), experiment.stage_params(stage)
+    record = read_record(path, Provenance)
     return None if archived and _agrees(record.params, params) else _other_params(record, params)
 
 

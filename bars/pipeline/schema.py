@@ -31,6 +31,8 @@ BLOCKS: dict[str, type[models.Block]] = {
     "evaluate": models.EvaluateParams,
     "runtime": models.RuntimeParams,
 }
+# Blocks of a whole scale, which no slot or experiment may change: they stand in defaults and scales.
+SCALE_BLOCKS: dict[str, type[models.Block]] = {"latency": models.LatencyParams}
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -140,6 +142,7 @@ def _experiment(blocks: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
 def file_model() -> type[BaseModel]:
     """The whole params file as a pydantic model; also the source of workflow/schemas/params.schema.json."""
     blocks = {name: _optional(partial(model), (model.__doc__ or "").strip()) for name, model in BLOCKS.items()}
+    of_scale = {name: _optional(partial(model), (model.__doc__ or "").strip()) for name, model in SCALE_BLOCKS.items()}
     width = _optional(Annotated[float, Field(gt=0)], "width multiplier of hand-made networks")
     slot = _model("SlotLayer", "One slot of a scale.", {**blocks, "model_width": width})
     experiment = _experiment(blocks)
@@ -149,6 +152,7 @@ def file_model() -> type[BaseModel]:
         "How big everything is.",
         {
             **blocks,
+            **of_scale,
             "seeds": (_SEEDS, Field(description="one independent run of every experiment per seed")),
             "slots": (_dict_of(models.Slot, slot, null=True), Field(description="data sets; null: none at this scale")),
             "model_width": width,
@@ -159,7 +163,8 @@ def file_model() -> type[BaseModel]:
         },
     )
     groups = _model("Experiments", "All runs.", {group: _optional(by_name, f"runs of {group}/") for group in GROUPS})
-    defaults = _model("Defaults", "The first layer.", {k: v for k, v in blocks.items() if k != "runtime"})
+    first = {name: field for name, field in {**blocks, **of_scale}.items() if name != "runtime"}
+    defaults = _model("Defaults", "The first layer.", first)
     return _model(
         "Params",
         "The parameter file: layered, partial blocks, merged for each experiment.",

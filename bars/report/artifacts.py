@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from bars.pipeline import latency
 from bars.pipeline.experiments import Experiment, Grid
 from bars.report.paper import table1, table2
 
@@ -18,7 +19,8 @@ FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-sear
 REFERENCE = "resnet18-xnor"
 RANDOM, RANKED = "random-architecture", "ranked"
 TABLES = ("table1", "table2", "claims", "audit", "ranking")
-FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "figS1", "figS3")
+FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "figS1", "figS2", "figS3")
+TIMED = ("table2", "claims", "figS2")  # they read the times of the scale's networks
 
 
 def kinds(name: str) -> tuple[str, ...]:
@@ -53,12 +55,16 @@ def needs(name: str, grid: Grid) -> list[Need]:
 
 
 def need_paths(name: str, grid: Grid) -> list[str]:
-    """The same as paths relative to the results folder, each once; a search taken over from another run lies there."""
+    """The same as paths relative to the results folder, each once, and the times of the scale's networks.
+
+    A search taken over from another run lies there.
+    """
     paths = dict[str, None]()
     for need in needs(name, grid):
         for file in need.files:
             stage, _, base = file.partition("/")
             paths[grid[need.experiment].file(stage, base, need.seed)] = None
+    paths |= dict.fromkeys(latency.outputs(grid)[:1] if name in TIMED else ())
     return list(paths)
 
 
@@ -83,7 +89,7 @@ def parameters(name: str, grid: Grid) -> dict[str, Any]:
     }
 
 
-_JUDGED = ("table1", "claims", "fig6", "ranking", "figS3")  # they read report.claims
+_JUDGED = ("table1", "claims", "fig6", "ranking", "figS2", "figS3")  # they read report.claims
 _BLOCKS = {
     "table1": ("space", "search", "derive"),
     "fig2": ("space", "search_data", "search", "derive", "retrain"),
@@ -153,6 +159,7 @@ def _claims(grid: Grid) -> _Wanted:
         yield name, (ALPHAS,)
     for name in (FULL, COLLAPSED):
         yield name, (EPOCHS, CANDIDATES)
+    yield from _timed(grid)
 
 
 def _searches(grid: Grid) -> _Wanted:
@@ -163,6 +170,11 @@ def _searches(grid: Grid) -> _Wanted:
 
 def _ranking(grid: Grid) -> _Wanted:
     yield RANKED, (CANDIDATES, METRICS)
+
+
+def _timed(grid: Grid) -> _Wanted:
+    for experiment, _ in latency.timed(grid):
+        yield experiment.name, (METRICS,)
 
 
 def _none(grid: Grid) -> _Wanted:
@@ -181,6 +193,7 @@ _WANTED = {
     "fig5": _fig5,
     "fig6": _fig6,
     "figS1": _searches,
+    "figS2": _timed,
     "figS3": _ranking,
     "ranking": _ranking,
 }

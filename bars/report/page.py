@@ -30,6 +30,7 @@ CAPTIONS = {
     "fig5": "The distribution over primitives during a collapsed search and during BARS-B's.",
     "fig6": "Cells of a search without the paper's stabilisers, and of BARS-B.",
     "figS1": "Beyond the paper: whether each search worked.",
+    "figS2": "Beyond the paper: measured time, against accuracy and against counted operations.",
     "figS3": "Beyond the paper: whether the supernet and cheaper predictors rank architectures as retraining does.",
 }
 IN_CLAIMS = ("claim", "where", "quantity", "printed", "value", "detectable", "images_low", "why")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bars.errors import RecordError
-from bars.pipeline import records
+from bars.pipeline import latency, records
 from bars.pipeline.experiments import Experiment, Grid
+from bars.pipeline.latency_record import Latency, NetworkLatency
 from bars.pipeline.load import Params
 from bars.pipeline.predictions import Predictions, read_predictions
 from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch
@@ -149,6 +151,34 @@ class Results:
                     )
         return {seed: predictions for seed, predictions in found.items() if seed in metrics}
 
+    @cached_property
+    def latency(self) -> Latency | None:
+        """The times of the scale's networks, where they were taken. Raises RecordError for another scale's."""
+        for name in latency.outputs(self.grid)[:1]:
+            self.opened.add(name)
+            if (self.folder / name).is_file():
+                found = records.read_record(self.folder / name, Latency)
+                _expect(self.folder / name, "scale", found.scale, self.scale)
+                return found
+        return None
+
+    def times(self, name: str) -> NetworkLatency | None:
+        """Those of one network. Raises RecordError where they are not of the network that was evaluated."""
+        networks = self.latency.networks if self.latency else ()
+        found = next((network for network in networks if network.experiment == name), None)
+        metrics = None if found is None else self.runs(name).metrics.get(found.seed)
+        if found is None or metrics is None:
+            return None
+        if found.checkpoint_sha256 != metrics.checkpoint_sha256:
+            raise RecordError(
+                "times of another network than the one that was evaluated",
+                where=f"{name}, seed {found.seed}",
+                got=f"checkpoint {found.checkpoint_sha256[:12]}",
+                allowed=metrics.checkpoint_sha256[:12],
+                do="take them again: bars latency",
+            )
+        return found
+
     def _each(self, name: str, file: str, read: Callable[[Path], T]) -> dict[int, T]:
         experiment = self.experiment(name)
         if experiment is None or experiment.reason:
@@ -175,15 +205,19 @@ class Results:
             return None
         metrics = records.read_metrics(path)
         for key, expected in (("scale", self.scale), ("experiment", name), ("seed", seed), ("slot", experiment.slot)):
-            if getattr(metrics, key) != expected:
-                raise RecordError(
-                    "a result of another run",
-                    where=f"{path}, {key}",
-                    got=getattr(metrics, key),
-                    allowed=str(expected),
-                    do="run it again; results are not to be moved between folders",
-                )
+            _expect(path, key, getattr(metrics, key), expected)
         return metrics
+
+
+def _expect(path: Path, key: str, value: object, expected: object) -> None:
+    if value != expected:
+        raise RecordError(
+            "a result of another run",
+            where=f"{path}, {key}",
+            got=value,
+            allowed=str(expected),
+            do="run it again; results are not to be moved between folders",
+        )
 
 
 def check_one_split(many: Iterable[Runs]) -> None:

@@ -42,6 +42,7 @@ def test_without_a_finished_run_the_drivers_are_not_timed(tmp_path: Path) -> Non
         ("train", 2, {"variant", "time over float", "times as fast as composed"}),
         ("data", 1, {"variant", "batches/s", "times as fast"}),
         ("scaling", 3, {"time ~ x^", "operations ~ x^"}),
+        ("latency", 1, {"packed [ms]", "torch [ms]", "times as fast as onnxruntime float", "packed [kB]"}),
     ],
 )
 def test_a_benchmark_prints_and_writes_its_tables(

@@ -71,9 +71,9 @@ def card() -> dict[str, Any]:
 def exported(small: nn.Module, card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with network.onnx and network.bars."""
     onnx = pytest.importorskip("onnx")
-    from bars.commands.export import to_onnx
     from bars.packed import file
     from bars.packed.convert import pack
+    from bars.packed.from_torch import to_onnx
 
     folder = tmp_path_factory.mktemp("exported")
     to_onnx(small, SIZE, folder / "network.onnx")

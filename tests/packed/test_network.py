@@ -68,7 +68,7 @@ def test_the_float_twin_has_the_weights_it_had(exported: Path, pixels: Pixels) -
 
 
 def test_a_network_without_signs_is_not_packed(tmp_path: Path) -> None:
-    from bars.commands.export import to_onnx
+    from bars.packed.from_torch import to_onnx
 
     to_onnx(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)).eval(), 8, tmp_path / "float.onnx")
     with pytest.raises(PackedError, match="no convolution of this network can be packed"):

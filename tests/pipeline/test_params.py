@@ -10,7 +10,7 @@ import pytest
 from bars.errors import ParamsError
 from bars.params import Block, DataParams, ReportParams, RuntimeParams
 from bars.pipeline.experiments import Grid
-from bars.pipeline.schema import BLOCKS
+from bars.pipeline.schema import BLOCKS, SCALE_BLOCKS
 from tests.blocks import block, tree
 from tests.grids import DELETE
 
@@ -29,7 +29,8 @@ def given_twice(model: type[Block], values: Mapping[str, Any], at: str) -> Itera
 
 def test_a_default_stands_in_one_place() -> None:
     blocks = {**tree()["defaults"], "runtime": tree()["runtime"]}
-    found = [name for key, values in blocks.items() for name in given_twice(BLOCKS[key], values, key)]
+    models = {**BLOCKS, **SCALE_BLOCKS}
+    found = [name for key, values in blocks.items() for name in given_twice(models[key], values, key)]
     assert found + list(given_twice(ReportParams, tree()["report"], "report")) == []
     assert list(given_twice(DataParams, {"flip": True, "source": "digits"}, "data")) == ["data.flip"]
 

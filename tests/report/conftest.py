@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from bars.cost import genotype_cost
-from bars.pipeline import records
+from bars.pipeline import paths, records
 from bars.pipeline.experiments import Experiment, Grid, num_classes
+from bars.pipeline.latency_record import Latency
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.predictions import Predictions, write_predictions
 from bars.report.tree import Results
@@ -39,6 +40,14 @@ TOP1 = {
     "imagenet-bnas": 0.65,
 }  # fmt: skip
 COUNTS = {"resnet34-xnor": (90_000, 40_000_000, 1_300_000), "bnas": (900_000, 30_000_000, 700_000)}
+
+
+TIMED = ("bars-a", "bars-b", "bars-c", "resnet18-xnor", "nin-xnor", "bars-d")
+
+
+def spread(value: float) -> dict[str, float]:
+    """A median with quartiles a tenth around it."""
+    return {"median": value, "low": 0.9 * value, "high": 1.1 * value}
 
 
 def digest(text: str) -> str:
@@ -172,12 +181,44 @@ class Tree:
         ]  # fmt: skip
         records.write_candidates(self.path(name, "derive", "candidates.csv", seed), rows)
 
+    # ---------------------------------------------------------------------------------------------- times
+    def latency(self, ms: Mapping[str, float], speedup: float = 5.0, batch: int = 1, **values: Any) -> None:
+        """Write latency.json: milliseconds of a packed image by network; one with "float" in its name has no packed."""
+        networks = []
+        for name, packed in ms.items():
+            seed, floats = self.grid[name].seeds[0], "float" in name
+            times = {"openvino float": packed * (1.0 if floats else speedup), "torch": 20 * packed}
+            times |= {} if floats else {"packed": packed}
+            networks.append(
+                {
+                    "experiment": name, "seed": seed, "slot": self.grid[name].slot, "image_size": 8,
+                    "checkpoint_sha256": digest(f"{name}/{seed}"), "packed_bytes": None if floats else 12_345,
+                    "float_bytes": 345_678, "reason": "no convolution of it is binary" if floats else "",
+                    "packed_check": None if floats else {"images": 64, "same": 63, "largest_difference": 0.5},
+                    "times": [
+                        {
+                            "batch": batch, "ms_per_image": {key: spread(value) for key, value in times.items()},
+                            "speedup": None if floats else spread(speedup),
+                        }
+                    ],
+                }
+            )  # fmt: skip
+        record = {
+            "scale": self.grid.scale, "machine": {"cpu": "A planted CPU", "instructions": "avx2", "torch": "2.0"},
+            "threads": 1, "cores": [0], "load": 0.5, "clock": "processor",
+            "rounds": 5, "round_ms": 4.0, "networks": networks, **values,
+        }  # fmt: skip
+        path = self.folder / paths.latency_dir(self.grid.scale) / "latency.json"
+        records.write_record(path, Latency.model_validate(record))
+
     # ---------------------------------------------------------------------------------------------- everything
     def everything(self) -> Tree:
         """Every file that any table or figure reads, told as the paper tells it."""
         for experiment in self.grid.runnable():
             for seed in experiment.seeds:
                 self._run(experiment, seed)
+        counts = {name: self.results.runs(name).metrics[0] for name in TIMED}
+        self.latency({name: 1e-6 * (m.flops + m.biops / 40) for name, m in counts.items()})
         return self
 
     def _run(self, experiment: Experiment, seed: int) -> None:

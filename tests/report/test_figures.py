@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -130,6 +131,40 @@ def test_no_text_is_cut_off(whole: Any, name: str) -> None:
                 assert box.y0 >= -1, text.get_text()
                 assert box.x1 <= figure.bbox.width + 1, text.get_text()
                 assert box.y1 <= figure.bbox.height + 1, text.get_text()
+
+
+# ------------------------------------------------------------------------------------------------------ Figure S2
+def test_figS2_puts_times_against_accuracy_and_both_sums(editable: Any) -> None:  # noqa: N802
+    editable.latency({"bars-a": 0.2, "bars-b": 0.4, "resnet18-xnor": 0.8, "bars-d": 1.6}, speedup=4.0)
+    figure, rows = drawn("figS2", editable)
+    panels = figure.axes[:3]
+    left, by_64, by_32 = (points(axes) for axes in panels)
+    metrics = editable.results.runs("bars-b").metrics[0]
+    assert left["BARS-B"] == (pytest.approx(0.4), pytest.approx(100 * metrics.top1))
+    assert by_64["BARS-B"] == (pytest.approx(metrics.equivalent_ops_64 / 1e6), pytest.approx(0.4))
+    assert by_32["BARS-B"] == (pytest.approx(metrics.equivalent_ops_32 / 1e6), pytest.approx(0.4))
+    assert "BARS-D" not in left  # of other images
+    assert set(by_64) == set(by_32) == {"BARS-A", "BARS-B", "BARS-D", "ResNet-18 (XNOR)"}
+    assert [row["n"] for row in rows if row["kind"] != "network"] == [4, 4, 4]
+    fit = next(row for row in rows if row["kind"] == "convention" and row["divisor"] == 32)
+    text = words(figure)
+    assert f"τ = {fit['kendall']:.2f}" in text
+    assert "n = 4 networks" in text and "A planted CPU" in text and "Time of an image (ms)" in text
+    assert "Not timed:" in text and "nin-xnor" in text[text.index("Not timed:") :]
+
+
+def test_figS2_shows_networks_without_a_packed_form_by_open_markers(editable: Any) -> None:  # noqa: N802
+    editable.latency({"bars-a": 0.2, "bars-b": 0.4, "resnet18-xnor": 0.8})
+    path = editable.folder / "tiny/latency/latency.json"
+    record = json.loads(path.read_text())
+    del record["networks"][2]["times"][0]["ms_per_image"]["packed"]
+    record["networks"][2]["times"][0]["speedup"] = None
+    path.write_text(json.dumps(record))
+    figure, _ = drawn("figS2", editable)
+    faces = {bar.get_label(): to_hex(bar[0].get_markerfacecolor()) for bar in figure.axes[1].containers}
+    assert [label for label, face in faces.items() if face == "#ffffff"] == ["ResNet-18 (XNOR)"]
+    assert points(figure.axes[1])["ResNet-18 (XNOR)"][1] == pytest.approx(5 * 0.8)  # in floats
+    assert "Open: in floats" in words(figure)
 
 
 # ------------------------------------------------------------------------------------------------------ Figures 1, 4

@@ -77,7 +77,7 @@ def test_the_page_has_its_parts_in_order_and_everything_within(editable: Any, tm
 
 def test_an_empty_tree_gives_a_page_that_says_so(tree: Any, tmp_path: Path) -> None:
     page = written(tree, tmp_path, tmp_path)
-    assert page.text.count("Not drawn yet.") == 8
+    assert page.text.count("Not drawn yet.") == 9
     assert "nothing to put into table2" in page.text
     assert "No stage has run yet." in page.text
     assert not any(address.startswith("data:image") for address in page.addresses)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from bars.cost import uniform_genotype
+from bars.pipeline import latency
 from bars.pipeline.closure import closure as files_of
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.load import Params, load_params
@@ -28,12 +29,14 @@ EXEMPT = {
     "bars.commands.data": "checks, hands the split its parameters, and prints what it counted",
     "bars.commands.run": "checks, hands the stage's own module its inputs, and writes down what that gives back",
     "bars.commands.artifact": "likewise, for the module of a table or figure",
+    "bars.commands.measure": "likewise, for the times of a scale's networks",
     "bars.commands.locks": "keeps a second process out of the folder",
     "bars.commands.parent": "ends the process with the one that started it",
     "bars.commands.progress": "prints how far a stage is",
     "bars.pipeline.experiment": "resolves parameters; what it resolves to is recorded, and a change of that reruns",
     "bars.pipeline.experiments": "likewise",
     "bars.pipeline.layers": "likewise",
+    "bars.pipeline.latency": "likewise: which networks are timed, and how",
     "bars.pipeline.literal": "likewise: the genotype is recorded",
     "bars.pipeline.budget": "likewise: the budget is recorded in BiOps",
     "bars.pipeline.datasets": "names folders, which are targets of the workflow; its count of classes is for budgets",
@@ -89,6 +92,8 @@ def test_stages_have_the_closure_of_their_modules(everything: list[Job], graph: 
     for job in everything:
         if job.rule == "data":
             assert code(job) == closure(graph, *DATA_MODULES)
+        elif job.rule == "latency":
+            assert code(job) == closure(graph, *latency.modules(grid))
         elif "experiment" in job.wildcards:
             assert code(job) == closure(graph, *grid[job.wildcards["experiment"]].modules(job.rule)), job.run
 
@@ -171,6 +176,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "scales/tiny/seeds": [0],
         "experiments/ranking/a-ranked/seeds": [0],
         "experiments/ablations/mine": {"slot": "cifar10", "genotype": genotype},
+        "scales/tiny/latency": {"networks": ["a", "r18"], "rounds": 2, "round_ms": 0.1, "throughput_batch": 2},
     }
     params_of(folder, edits)
     return folder
@@ -184,9 +190,11 @@ def params_of(folder: Path, edits: dict[str, object]) -> Params:
 @pytest.mark.slow
 def test_what_a_stage_really_imports_is_its_declared_code(tiny: Path, graph: grimp.ImportGraph) -> None:
     grid = Grid(load_params(tiny / "params.yaml"))
-    for words in (["data", "cifar10"], *([stage, name, "--seed", "0"] for name, stage in RUNS)):
+    of_scale = {"data": DATA_MODULES, "latency": latency.modules(grid)}
+    runs = [[stage, name, "--seed", "0"] for name, stage in RUNS]
+    for words in (["data", "cifar10"], *runs, ["latency"]):
         imported = modules_of(words, tiny)
-        modules = DATA_MODULES if words[0] == "data" else grid[words[1]].modules(words[0])
+        modules = of_scale[words[0]] if words[0] in of_scale else grid[words[1]].modules(words[0])
         extra = undeclared(imported, closure(graph, *modules))
         assert extra <= closure(graph, *BUDGETS), f"{words} runs code that is not declared: {sorted(extra)}"
         assert not imported & HEAVY, f"{words} loads what it does not need: {sorted(imported & HEAVY)}"

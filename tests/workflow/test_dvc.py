@@ -14,6 +14,7 @@ from dvc.stage import PipelineStage
 
 from bars.errors import BarsError
 from bars.params import ReportParams
+from bars.pipeline import latency
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
 from bars.report.artifacts import FIGURES, TABLES, parameters
@@ -79,7 +80,7 @@ def upstream(name: str, stages: dict[str, PipelineStage], root: Path) -> set[str
 
 
 def test_there_is_a_stage_for_every_group_table_and_figure(stages: dict[str, PipelineStage]) -> None:
-    assert set(stages) == {"data", *GROUPS, *TABLES, *FIGURES, "metrics"}
+    assert set(stages) == {"data", *GROUPS, "latency", *TABLES, *FIGURES, "metrics"}
 
 
 def test_outputs_persist_and_are_cached(stages: dict[str, PipelineStage]) -> None:
@@ -168,6 +169,7 @@ def recorded(params: Params) -> dict[str, object]:
     for name, group in GROUPS.items():
         own = [e for e in grid.runnable() if e.group == group]
         found[name] = [(e.name, e.seeds, [e.stage_params(stage) for stage in e.stages]) for e in own]
+    found["latency"] = latency.parameters(grid)
     return found | {name: parameters(name, grid) for name in (*TABLES, *FIGURES)}
 
 

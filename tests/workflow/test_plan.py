@@ -39,7 +39,7 @@ def test_every_stage_of_every_run_is_one_job(everything: list[Job], grid: Grid) 
 def test_every_data_set_table_and_figure_is_one_job(everything: list[Job], grid: Grid) -> None:
     rules = Counter(job.rule for job in everything if "experiment" not in job.wildcards)
     assert rules.pop("data") == len(grid.datasets)
-    assert rules == dict.fromkeys((*TABLES, *FIGURES, "metrics", "all", "datasets"), 1)
+    assert rules == dict.fromkeys((*TABLES, *FIGURES, "metrics", "latency", "all", "datasets"), 1)
 
 
 def test_stage_files_are_those_of_the_grid(everything: list[Job], grid: Grid) -> None:
@@ -78,6 +78,19 @@ def test_tables_and_figures_need_their_own_runs_only(everything: list[Job], grid
     for name in (*TABLES, *FIGURES):
         assert set(need_paths(name, grid)) <= results(by_rule[name].inputs)
     assert not any("/ablations/" in path or "/widened/" in path for path in by_rule["table2"].inputs)
+
+
+def test_all_times_are_taken_by_one_job_that_has_every_core_and_comes_after_the_evaluations(
+    everything: list[Job], grid: Grid
+) -> None:
+    (job,) = (job for job in everything if job.rule == "latency")
+    assert job.threads == 8  # plan() says --cores 8
+    assert results(job.outputs) == {"smoke/latency/latency.json", "smoke/latency/provenance.json"}
+    evaluated = {path for path in results(job.inputs) if path.endswith("evaluate/metrics.json")}
+    named = grid.params.tree["scales"]["smoke"]["latency"]["networks"]
+    assert evaluated == {grid[name].file("evaluate", "metrics.json", grid[name].seeds[0]) for name in named}
+    readers = {job.rule for job in everything if "results/smoke/latency/latency.json" in job.inputs}
+    assert readers == {"table2", "claims", "figS2"}
 
 
 def test_all_jobs_are_logged_and_pass_the_scale(everything: list[Job]) -> None:

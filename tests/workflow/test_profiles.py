@@ -38,4 +38,4 @@ def test_a_profile_names_only_rules_that_exist(profile: str) -> None:
         for key in ("set-resources", "set-threads")
         for entry in settings.get(key, [])
     }
-    assert named <= {"data", *STAGES}
+    assert named <= {"data", "latency", *STAGES}

@@ -33,7 +33,7 @@ def test_a_palette_reruns_only_the_figures(fake_tree: FakeTree) -> None:
 
 def test_a_threshold_of_the_claims_reruns_only_who_reads_it(fake_tree: FakeTree) -> None:
     fake_tree.edit("params.yaml", lambda text: text.replace("min_seeds: 2", "min_seeds: 3"))
-    assert fake_tree.pending("all") == {"claims", "table1", "fig6", "figS3", "ranking"}
+    assert fake_tree.pending("all") == {"claims", "table1", "fig6", "figS2", "figS3", "ranking"}
 
 
 def test_an_ablation_s_parameter_reruns_its_chain_and_what_reads_it(fake_tree: FakeTree) -> None:
@@ -55,6 +55,11 @@ def test_a_retrain_parameter_reruns_no_search(fake_tree: FakeTree) -> None:
     fake_tree.edit("params.yaml", lambda t: t.replace(", lr: 5.0e-3", ", lr: 4.0e-3"))
     pending = stages(fake_tree.pending("all"))
     assert {name.partition(":")[2] for name in pending} == {"retrain", "evaluate"}
+
+
+def test_how_times_are_taken_reruns_them_and_who_reads_them(fake_tree: FakeTree) -> None:
+    fake_tree.edit("params.yaml", lambda t: t.replace("round_ms: 4.0", "round_ms: 5.0"))
+    assert fake_tree.pending("all") == {"latency", "table2", "claims", "figS2"}
 
 
 def test_a_value_written_otherwise_or_in_another_file_reruns_nothing(fake_tree: FakeTree) -> None:
@@ -87,6 +92,7 @@ def test_a_new_seed_runs_that_seed_only(fake_tree: FakeTree) -> None:
         ("bars/models/baselines/xnor.py", {"resnet18-xnor:retrain"}, {"bars-b:search", "bars-b:retrain", "fig5"}),
         ("bars/stages/retrain.py", {"bars-b:retrain", "resnet18-xnor:retrain"}, {"bars-b:search", "bars-b:derive"}),
         ("bars/report/data/counts.csv", {"audit"}, {"table1", "table2", "bars-b:search"}),
+        ("bars/packed/timing.py", {"latency"}, {"bars-b:search", "bars-b:evaluate", "table1"}),
         ("workflow/scripts/metrics.py", {"metrics"}, {"table1", "bars-b:search"}),
         ("bars/cli.py", set(), {*TABLES, *FIGURES, "bars-b:search", "data"}),
     ],

@@ -19,7 +19,7 @@ if CHECKOUT:
 from bars.commands.parent import die_with_parent
 from bars.errors import BarsError, GridError
 from bars.pipeline import closure as sources
-from bars.pipeline import paths
+from bars.pipeline import latency, paths
 from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.folders import folder_state
 from bars.pipeline.home import home
@@ -130,6 +130,14 @@ def gpus(device):
     return int(device.startswith("cuda") or (device == "auto" and sees_gpu()))
 
 
+def every_core():
+    """Threads of a job that must have this machine to itself; where jobs run on others, --cores is not given."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1
+
+
 # ------------------------------------------------------------------------------------------------ stages of a run
 def experiment_of(wildcards):
     """The experiment of a job. Raises GridError where the target's folder and the grid disagree."""
@@ -171,6 +179,10 @@ def files_behind(inputs):
     while waiting:
         folder = waiting.pop().rpartition("/")[0]
         if folder in found:
+            continue
+        if folder == paths.latency_dir(SCALE):
+            found[folder] = list(latency.outputs(GRID))
+            waiting += latency.all_inputs(GRID)
             continue
         scale, group, name, *run = folder.split("/")
         made_by = run[1] if run else "data"

@@ -58,6 +58,32 @@ for stage in paths.STAGES:
             BARS
 
 
+# All networks in one job, with no other beside it: what is compared was then timed on one machine, at one time.
+if latency.timed(GRID):
+
+    rule latency:
+        input:
+            results=[f"{RESULTS}/{path}" for path in latency.all_inputs(GRID)],
+            chain=files_behind(latency.all_inputs(GRID)),
+            code=code(*latency.modules(GRID)),
+        output:
+            [f"{RESULTS}/{path}" for path in latency.outputs(GRID)],
+        log:
+            f"logs/{SCALE}/latency.log",
+        conda:
+            ENVIRONMENT
+        threads: every_core()
+        resources:
+            mem_mb=memory,
+        params:
+            stage=canonical(latency.parameters(GRID)),
+            command=command("latency", depth=3),
+        message:
+            f"Time the networks of scale {SCALE}, packed and in floats"
+        shell:
+            BARS
+
+
 rule of_another_scale:
     input:
         wrong_scale,

@@ -17,7 +17,7 @@ from bars.errors import BarsError
 from bars.pipeline import paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
-from bars.pipeline.provenance import stale, stale_data, verify_chain
+from bars.pipeline.provenance import stale, stale_data, stale_times, verify_chain
 
 RESULTS = Path("results")
 
@@ -31,6 +31,7 @@ def dvc_problems() -> list[str]:
 
 def provenance_problems(grid: Grid) -> list[str]:
     found = {paths.data_dir(grid.scale, name): stale_data(grid, name, RESULTS) for name in grid.datasets}
+    found[paths.latency_dir(grid.scale)] = stale_times(grid, RESULTS)
     for experiment in grid.runnable():
         for seed in experiment.seeds:
             for stage in experiment.stages:

@@ -20,7 +20,7 @@ import yaml
 
 from bars.commands.artifact import verify_results
 from bars.errors import BarsError, RecordError
-from bars.pipeline import paths
+from bars.pipeline import latency, paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import Params, load_params
 from bars.report.artifacts import FIGURES, TABLES, need_paths
@@ -41,6 +41,7 @@ def land(results: Path, params: Path, study: Path) -> None:
     folders = [paths.data_dir(grid.scale, name) for name in grid.datasets]
     for e in grid.runnable():
         folders += [e.dir(stage, seed) for seed in e.seeds for stage in e.stages]
+    folders += [paths.latency_dir(grid.scale)] if latency.timed(grid) else []
     for folder in folders:
         if (results / folder / paths.PROVENANCE).is_file():
             shutil.copytree(

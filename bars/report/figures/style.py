@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from cycler import cycler
@@ -144,15 +144,16 @@ def seeds_drawn(counts: Sequence[int]) -> str:
     return f"Means over seeds, {number}{bars}."
 
 
-def log_axis(axes: Axes) -> None:
-    """A logarithmic x axis with plain numbers at its ticks, close enough to read; call it when all is drawn."""
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
+def log_axis(axes: Axes, which: Literal["x", "y"] = "x") -> None:
+    """A logarithmic axis with plain numbers at its ticks, close enough to read; call it when all is drawn."""
+    axes.set(**{f"{which}scale": "log"})
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    axis = axes.xaxis if which == "x" else axes.yaxis
     decades = math.log10(high / low)
     steps = (1.0,) if decades > 1.6 else (1.0, 2.0, 5.0) if decades > 0.8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: "")
 
 
 def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset: tuple[int, int], **look: Any) -> None:

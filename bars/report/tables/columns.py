@@ -25,6 +25,16 @@ def count(key: str, title: str) -> tuple[Column, Column]:
     )
 
 
+def rounded(key: str, unit: float = 1.0) -> Callable[[Row], str]:
+    """A number of ours in a unit."""
+
+    def cell(row: Row) -> str:
+        value = number(row.get(key))
+        return EMPTY if value is None else text.significant(value / unit)
+
+    return cell
+
+
 def top1_columns(title: str, show: Callable[[Row], str] = top1) -> tuple[Column, ...]:
     """Accuracy of ours, with the seeds behind it."""
     return (

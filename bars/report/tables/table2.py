@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bars.report import summary
+from bars.report import summary, timed
 from bars.report.layout import EMPTY, Column, Row, Table, Value
 from bars.report.paper import COLUMNS2, SLOT_TITLES, Row2, table2
 from bars.report.tables import columns
@@ -31,13 +31,17 @@ def table(results: Results) -> Table:
         ),
         columns=COLUMNS,
         rows=[
-            *({**_printed(results, row), **_ours(runs, all_runs)} for row, runs in zip(table2(), printed, strict=True)),
-            *({**_place(results, runs), **_ours(runs, all_runs)} for runs in beyond),
+            *(
+                {**_printed(results, row), **_ours(results, runs, all_runs)}
+                for row, runs in zip(table2(), printed, strict=True)
+            ),
+            *({**_place(results, runs), **_ours(results, runs, all_runs)} for runs in beyond),
         ],
         notes=(
             "Equiv. Ops: FLOPs + BiOps/64, as the paper's caption says; FLOPs + BiOps/32, as its column was computed.",
             "Fully binarised: ours is read off the modules of the built network; stem and classifier may be float.",
             "Rows that begin with + are beyond the paper.",
+            _times_note(results),
         ),
     )
 
@@ -62,8 +66,23 @@ def _place(results: Results, runs: Runs) -> dict[str, Value]:
     return {"slot": SLOT_TITLES[runs.experiment.slot], "method": results.label(runs.name), "beyond_paper": True}
 
 
-def _ours(runs: Runs, many: Sequence[Runs]) -> dict[str, Value]:
-    return {**summary.measured(runs), "note": summary.joined(summary.note(runs), summary.same_architecture(runs, many))}
+def _ours(results: Results, runs: Runs, many: Sequence[Runs]) -> dict[str, Value]:
+    same, unpacked = summary.same_architecture(runs, many), timed.not_packed(results, runs)
+    note = summary.joined(summary.note(runs), same, unpacked)
+    return {**summary.measured(runs), **timed.cells(results, runs), "note": note}
+
+
+def _times_note(results: Results) -> str:
+    """What times and file sizes are of."""
+    if results.latency is None:
+        return "Times and files: none were taken (snakemake latency takes them)."
+    checks = [found.packed_check for found in results.latency.networks if found.packed_check]
+    same, images = sum(check.same for check in checks), sum(check.images for check in checks)
+    return (
+        f"Times: one image at a time, first seed, median; {timed.measured_on(results.latency)}. Times as fast: as the "
+        f"same network in floats in OpenVINO. Of {images:,} training images shown to the packed networks and to the "
+        f"trained ones, {same:,} got the same class from both."
+    )
 
 
 def _fully_binarized(row: Row) -> str:
@@ -92,6 +111,10 @@ COLUMNS = (
     Column("float_parts"),
     Column("printed_top1_percent", "Acc. [%], paper", columns.printed("top1", "")),
     *columns.top1_columns("Acc. [%], ours"),
+    Column("packed_ms", "ms per image, packed", columns.rounded("packed_ms")),
+    Column("packed_speedup", "times as fast as floats", columns.rounded("packed_speedup")),
+    Column("packed_bytes", "packed file [kB]", columns.rounded("packed_bytes", 1e3)),
+    *(Column(key) for key in timed.KEYS if key not in ("packed_ms", "packed_speedup", "packed_bytes")),
     *columns.BUDGET,
     *columns.PLACE,
     columns.NOTE,

@@ -12,6 +12,7 @@ from bars.report.tables.claims import measures
 from bars.report.tables.claims.judge import Claim, at_least, at_most, beats_all, gains
 from bars.space import SHORTCUT
 
+DOZENS = 12.0  # the fewest that the word can mean
 ONE_HOT = 0.9  # mean probability of the likeliest primitive that counts as "close to one-hot"
 BOTH = "Abstract; Sec. 5.1"
 RESNET18, RESNET34 = "resnet18-xnor", "resnet34-xnor"
@@ -21,7 +22,7 @@ IMAGENET_FP, IMAGENET_BINARY = "imagenet-resnet18-xnor-fp", "imagenet-resnet18-x
 @functools.cache
 def claims() -> tuple[Claim, ...]:
     """All of them, in the order of the table."""
-    return (*_cifar(), *_imagenet(), *_design(), *_ablations(), *_search(), *_cells(), *_untested())
+    return (*_cifar(), *_imagenet(), *_design(), *_ablations(), *_search(), *_cells(), *_untested(), _acceleration())
 
 
 # ------------------------------------------------------------------------------------------------------ kinds of claims
@@ -337,6 +338,19 @@ def _cells() -> Iterator[Claim]:
     )
 
 
+def _acceleration() -> Claim:
+    return Claim(
+        "acceleration",
+        "Bitwise operations run dozens of times faster than floating-point ones.",
+        "Sec. 2.1",
+        "time of a network in floats / packed, whole networks on one CPU, one image at a time; mean over networks",
+        "times",
+        "dozens",
+        measures.packed_speedup,
+        at_least(DOZENS),
+    )
+
+
 # ------------------------------------------------------------------------------------------------------ no experiment
 def _untested() -> Iterator[Claim]:
     for id, claim, where, why in (
@@ -369,12 +383,6 @@ def _untested() -> Iterator[Claim]:
             "Binary operations make the collapse of a search worse than floating-point ones do.",
             "Abstract; Sec. 1",
             "no float search is run",
-        ),
-        (
-            "acceleration",
-            "Bitwise operations run dozens of times faster than floating-point ones.",
-            "Sec. 2.1",
-            "operations are counted, not timed",
         ),
     ):
         yield Claim(id, claim, where, EMPTY, why_not=why)

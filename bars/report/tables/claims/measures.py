@@ -12,6 +12,7 @@ from bars.report.paper import table2
 from bars.report.stats import Interval
 from bars.report.summary import joined
 from bars.report.tables.claims.quantities import Measured, NotMeasured, Quantities
+from bars.report.timed import SINGLE, measured_on, of_grid
 from bars.space import SHORTCUT, Genotype
 
 
@@ -241,3 +242,23 @@ def bigger_kernels(quantities: Quantities) -> Measured:
             sum(count.get("binary_conv_5x5", 0) - count.get("binary_conv_3x3", 0) for count in counts)
         )
     return quantities.per_seed(STABILISED, differences)
+
+
+def packed_speedup(quantities: Quantities) -> Measured:
+    """How many times as fast each packed network is as in floats, in the same runtime; ``n`` counts networks."""
+    record = quantities.results.latency
+    if record is None:
+        raise NotMeasured("no times were taken at this scale: snakemake latency takes them")
+    found, seeds, datasets = dict[str, float](), set[int](), set[str]()
+    for runs, own in of_grid(quantities.results):
+        times = None if own is None else own.at(SINGLE)
+        if own is not None and times is not None and times.speedup is not None:
+            found[runs.name] = times.speedup.median
+            seeds.add(own.seed)
+            datasets.add(runs.dataset or "")
+    if not found:
+        raise NotMeasured("no packed network was timed")
+    value = stats.interval(list(found.values()), quantities.claims.confidence)
+    most = max(found, key=lambda name: found[name])
+    note = f"n counts networks; the most: {found[most]:.1f} times ({most}); {measured_on(record)}"
+    return Measured(value, tuple(sorted(seeds)), " + ".join(sorted(datasets)), note)
