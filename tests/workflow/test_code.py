@@ -135,7 +135,7 @@ sys.exit(status)
     [
         (["data", "cifar10"], HEAVY),
         (["table", "audit"], HEAVY | {"torch", "pyarrow"}),
-        (["figure", "fig2"], HEAVY - PLOTTING - {"scipy"} | {"torch", "pyarrow"}),  # seaborn itself loads scipy
+        (["figure", "fig2"], HEAVY - PLOTTING - {"scipy"} | {"torch"}),  # seaborn loads scipy, pandas pyarrow
     ],
 )
 def test_a_command_imports_nothing_beyond_its_inputs(
