@@ -70,9 +70,9 @@ def _beforehand(results: Results, settings: ClaimsParams) -> Iterator[str]:
             spread, degrees = pooled
             points = (f"{n} seeds {math.sqrt(2) * spread * _deviations(n, settings.confidence):.1f}" for n in PLANNED)
             yield (
-                f"Beforehand: within a {title} network top-1 varies over seeds by {spread:.2f} points ({degrees} degrees "
-                "of freedom, all networks pooled), the difference of two by the root of 2 times that if a shared seed "
-                f"tells nothing. In points of accuracy a claim can then show: {', '.join(points)}."
+                f"Beforehand: within a {title} network top-1 varies over seeds by {spread:.2f} points ({degrees} "
+                "degrees of freedom, all networks pooled), the difference of two by the root of 2 times that if a "
+                f"shared seed tells nothing. In points of accuracy a claim can then show: {', '.join(points)}."
             )
 
 
