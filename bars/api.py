@@ -222,5 +222,5 @@ def _logits(model: nn.Module, images: npt.NDArray[np.float32], batch: int = 256)
     import torch
 
     with torch.inference_mode():
-        parts = [model(part).numpy() for part in torch.from_numpy(images).split(batch)]
+        parts = [model(part).numpy() for part in torch.split(torch.from_numpy(images), batch)]
     return np.concatenate(parts)
