@@ -129,7 +129,7 @@ def _data(grid: Grid) -> Iterator[Finding]:
 
 
 def _images(name: str, data: DataParams) -> Finding:
-    root = Path(data.path or "").expanduser()
+    root = Path(os.path.expanduser(data.path or ""))
     if data.source == "digits":
         return Finding("ok", name, "scikit-learn's digits, part of the installation")
     if data.source == "imagefolder":

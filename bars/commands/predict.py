@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bars.data.walk import readable
 from bars.errors import PackedError
 from bars.packed.network import BATCH, Network, load
 
@@ -42,5 +43,5 @@ def _rows(network: Network, files: Sequence[Path], pixels: Any) -> list[dict[str
     for path, probabilities in zip(files, network.predict(pixels), strict=True):
         best = network.classes[int(probabilities.argmax())]
         said = dict(zip(network.classes, map(float, probabilities), strict=True))
-        rows.append({"image": str(path), "class": best, "probabilities": said})
+        rows.append({"image": readable(path), "class": best, "probabilities": said})
     return rows

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, restrict
+from bars.data.sources import ArrayDataset, Dataset, Source, choose_classes, data_root, restrict
 from bars.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def open_cifar10(params: DataParams) -> Source:
     """50,000 train and 10,000 test images; unpacked or downloaded into ``data.path`` when they are not there yet."""
     if params.path is None:
         raise DataError("no folder is given", where="data.path", do="set data.path to where CIFAR-10 is, or shall go")
-    root = Path(params.path).expanduser()
+    root = data_root(params.path)
     chosen = choose_classes(CLASSES, params.classes, "cifar10")
 
     def part(checksums: Checksums) -> Dataset:

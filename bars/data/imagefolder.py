@@ -12,8 +12,8 @@ from torch import Tensor
 
 from bars.data.images import SUFFIXES, read_images
 from bars.data.manifest import hash_images
-from bars.data.sources import Dataset, Source, choose_classes, listing
-from bars.data.walk import Listing, identity, list_images
+from bars.data.sources import Dataset, Source, choose_classes, data_root, listing
+from bars.data.walk import Listing, identity, list_images, readable
 from bars.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def open_folder(params: DataParams) -> Source:
     """Find the classes now, and list the files of a part when it is asked for."""
     if params.path is None:
         raise DataError("no folder is given", where="data.path", do=f"set data.path; it must hold {_LAYOUT}")
-    root = Path(params.path).expanduser()
+    root = data_root(params.path)
     _require_folder(root)
     present = _class_folders(root / "train")
     chosen = choose_classes(present, params.classes, str(root / "train"))
@@ -72,9 +72,13 @@ def open_folder(params: DataParams) -> Source:
 
 
 def _require_folder(folder: Path) -> None:
-    if folder.is_dir():
+    try:
+        is_folder, exists = folder.is_dir(), folder.exists()
+    except OSError as error:  # no right to look, or a name too long
+        raise DataError("a folder cannot be read", where=str(folder)[:200], got=error.strerror) from None
+    if is_folder:
         return
-    if folder.exists():
+    if exists:
         raise DataError("this is a file, not a folder", where=str(folder), do="unpack it and give the folder")
     raise DataError(
         "there is no such folder", where=str(folder), allowed=_LAYOUT, do="put the images there, or change data.path"
@@ -94,6 +98,9 @@ def _subfolders(folder: Path) -> list[str]:
 def _class_folders(folder: Path) -> tuple[str, ...]:
     _require_folder(folder)
     names = tuple(_subfolders(folder))
+    for name in names:
+        if readable(name) != name:  # it goes into every record, as text
+            raise DataError("a class folder's name is not UTF-8", where=readable(folder / name), do="rename it")
     if names:
         return names
     flat = len(list_images(folder, folder, Listing()))

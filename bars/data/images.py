@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -48,9 +49,9 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     range of values is a DataError that names it.
     """
     try:
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
+        with Image.open(path if content is None else io.BytesIO(content), formats=_formats()) as image:
             image.load()
-            return _as_rgb(_upright(image))
+            return _as_rgb(_upright(_without_unset_alpha(image)))
     except MemoryError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and their own
@@ -61,6 +62,19 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
             got="no image, or of a kind that Pillow does not know" if unknown else f"{type(error).__name__}: {error}",
             do="replace the file, or delete it and make the split again",
         ) from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """All that Pillow reads itself, whatever a file is named; EPS it would hand to another program."""
+    Image.init()
+    return tuple(name for name in Image.OPEN if name != "EPS")
+
+
+def _without_unset_alpha(image: Image.Image) -> Image.Image:
+    """Writers of BMP and TGA leave a fourth channel unset; one that hides the whole image says nothing."""
+    unset = image.format in ("BMP", "DIB", "TGA") and image.mode == "RGBA" and image.getextrema()[3] == (0, 0)
+    return image.convert("RGB") if unset else image
 
 
 def _upright(image: Image.Image) -> Image.Image:

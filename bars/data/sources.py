@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,6 +86,14 @@ class Source:
     def test(self) -> Dataset:
         """The test part, opened now."""
         return self.open_test()
+
+
+def data_root(path: str) -> Path:
+    """The folder that ``data.path`` names, a home in it resolved. Raises DataError."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError("there is no such home folder", where=path, do="change data.path") from None
 
 
 def choose_classes(present: tuple[str, ...], wanted: int | tuple[str, ...] | None, where: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Listing:
 
     def skip(self, reason: str, path: str) -> None:
         """Count a file that is no image of the data set."""
-        self.skipped.setdefault(reason, Skipped(0, path)).count += 1
+        self.skipped.setdefault(reason, Skipped(0, readable(path))).count += 1
 
 
 def list_images(top: Path, root: Path, listing: Listing, elsewhere: Iterable[Path] = ()) -> list[tuple[str, int]]:
@@ -79,6 +79,11 @@ def _reason(name: str) -> str | None:
         return "hidden"
     suffix = os.path.splitext(name)[1].lower()
     return None if suffix in SUFFIXES else f"no image by its name ({suffix or 'no suffix'})"
+
+
+def readable(path: str | Path) -> str:
+    """A path as text that can be written: bytes of a name that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def identity(path: str | Path) -> Identity:

@@ -105,10 +105,10 @@ def _replace_directory(temporary: Path, path: Path) -> None:
     if path.exists():
         # A rename cannot replace a folder with files in it, so the old one steps aside first.
         old = path.with_name(f"{path.name}.tmp-{os.getpid()}-old")
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
         os.rename(path, old)
         os.rename(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     else:
         os.rename(temporary, path)
 
@@ -119,9 +119,16 @@ def remove_stale_temporaries(path: Path) -> list[Path]:
     for entry in path.parent.glob(f"{path.name}.tmp-*"):
         pid = entry.name.removeprefix(f"{path.name}.tmp-").split("-")[0]
         if pid.isdigit() and (int(pid) == os.getpid() or not process_lives(int(pid))):
-            shutil.rmtree(entry, ignore_errors=True)
+            _remove(entry)
             removed.append(entry)
     return removed
+
+
+def _remove(path: Path) -> None:
+    """Remove what is there, a folder or, put in its place by hand, a file or a link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def process_lives(pid: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from pathlib import Path
 
 from bars.params import DataParams
 
@@ -17,7 +16,7 @@ def folder_state(data: DataParams) -> str | None:
 
     A parameter of Snakemake's rule data, which then hashes what is new (bars.data.manifest).
     """
-    return _state(str(Path(data.path or "").expanduser())) if data.source == "imagefolder" else None
+    return _state(os.path.expanduser(data.path or "")) if data.source == "imagefolder" else None
 
 
 @functools.cache

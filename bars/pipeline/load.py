@@ -22,6 +22,7 @@ Tree = dict[str, Any]
 
 # Mappings that a later layer replaces whole: half of one budget and half of another make no budget.
 ATOMIC = frozenset({"budget", "genotype"})
+_TEMPORARY = ".tmp-"  # bars.pipeline.files removes what is left over of such names
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,8 @@ def _check_references(tree: Tree) -> list[str]:
             home.setdefault(name, group)
             if name in reserved_names():
                 problems.append(f"experiments.{group}.{name}: this is the name of a data set")
+            if _TEMPORARY in name:
+                problems.append(f"experiments.{group}.{name}: {_TEMPORARY} is how temporary folders are named")
     for scale, layer in tree["scales"].items():
         for name in layer.get("experiments", {}):
             if name not in home:

@@ -22,6 +22,8 @@ def note(results: Results, many: Iterable[Runs]) -> str:
     passes = [record.passes or _UNKNOWN for record in done if record.stage in _TRAINS]
     if not done or (set(precisions), set(passes)) in (USUAL, (USUAL[0], set())):
         return ""
+    if set(precisions) | set(passes) == {_UNKNOWN}:
+        return "Precision and passes of these runs were not recorded."
     mixed = len(set(precisions)) > 1 or len(set(passes)) > 1
     said = f"Computed with precision {_counted(precisions)}" + (f"; passes {_counted(passes)}" if passes else "")
     return said + (": not all alike, which can move results too." if mixed else ".")

@@ -76,7 +76,7 @@ def _table(name: str, params: Params, scale: str | None, results_dir: Path) -> d
     except RecordError as error:
         if "nothing to put into" not in str(error):
             raise
-        return {"name": name, "title": name, "html": f"Not there: {error.what}.", "csv": ""}
+        return {"name": name, "title": name.capitalize(), "html": f"Not there: {error.what}.", "csv": ""}
     return {"name": name, "title": table.heading, "html": _body(table), "csv": _data("text/csv", table.csv().encode())}
 
 

@@ -79,4 +79,6 @@ def test_only_runs_of_the_table_count(two: Any) -> None:
 def test_older_records_say_that_they_do_not_know(two: Any) -> None:
     for name in ("resnet18-xnor", "bars-b"):
         ran(two, name, 0, None, None)
-    assert said(two) == ["Computed with precision unknown; passes unknown."]
+    assert said(two) == ["Precision and passes of these runs were not recorded."]
+    ran(two, "bars-b", 0, "float32", "eager")
+    assert said(two)[0].startswith("Computed with precision float32 (4 stages), unknown (2 stages); passes eager (2")
