@@ -127,6 +127,7 @@ def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> 
     many = [results.runs(row["experiment"]) for row in networks]
     wanted = of_grid(results)
     untimed = sum(own is None for _, own in wanted)
+    missing = f" Not timed: {untimed} of {len(wanted)}." if untimed else ""
     floats = "" if all(row["packed"] for row in networks) else " Open: in floats, since it has no packed form."
     slot = "" if len(one_slot) == len(networks) else " Left: networks of CIFAR-10's rows only."
     assert results.latency is not None
