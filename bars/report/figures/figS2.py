@@ -137,6 +137,5 @@ def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> 
         f"image at a time, median and quartiles over rounds.{floats}{slot} ρ: Spearman, τ: Kendall; missed by: of "
         "times proportional to the operations (dashed), root mean square on a log scale. Best divisor of BiOps: "
         f"{fit['divisor']:.3g}{at_edge} {interval} (bootstrap over networks), missed by × {fit['missed_by']:.2f}.",
-        f"Measured on {measured_on(results.latency)}."
-        + (f" Not timed: {untimed} of {len(wanted)}." if untimed else ""),
+        f"Measured on {measured_on(results.latency)}.{missing}",
     ]
