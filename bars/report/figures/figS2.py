@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bars.report.artifacts import BARS
 from bars.report.figures import scatter, style
-from bars.report.paper import table2
+from bars.report.paper import SLOT_TITLES, table2
 from bars.report.timed import CONVENTIONS, LEAST, MOST, Fit, Timed, best, convention, measured_on, of_grid, timed
 from bars.report.tree import Results
 
@@ -27,11 +27,12 @@ def data(results: Results) -> list[dict[str, Any]]:
 def _network(results: Results, one: Timed) -> dict[str, Any]:
     printed = {row.experiment: row for row in table2()}.get(one.experiment)
     name, label = one.experiment, results.label(one.experiment)
+    method = results.beside(name, printed.label) if printed else label
     return {
         "kind": "network",
         "source": "measured",
         "series": "BARS" if name in BARS else "baseline" if printed else "beyond the paper",
-        "method": results.beside(name, printed.label) if printed else label,
+        "method": method if one.slot == scatter.SLOT else f"{method}, {SLOT_TITLES[one.slot]}",
         "experiment": name,
         "seed": one.seed,
         "slot": one.slot,
@@ -115,7 +116,7 @@ def _against_operations(
     line = [end / 1e6 for end in ends], [pace * end for end in ends]
     axes.plot(*line, "--", color=style.GRAY, linewidth=0.9, zorder=2)
     said = f"ρ = {fit['spearman']:.2f}, τ = {fit['kendall']:.2f}\nmissed by × {fit['missed_by']:.2f}"
-    axes.annotate(said, (0.04, 0.97), xycoords="axes fraction", va="top", fontsize="small")
+    axes.annotate(said, (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize="small")
     axes.set_xlabel(f"FLOPs + BiOps/{divisor} (millions)")
 
 
@@ -124,7 +125,9 @@ def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> 
     edge = {LEAST: " (the least that was tried)", MOST: " (the most that was tried)"}
     at_edge = next((said for end, said in edge.items() if abs(math.log(fit["divisor"] / end)) < 0.01), "")
     many = [results.runs(row["experiment"]) for row in networks]
-    untimed = [runs.name for runs, own in of_grid(results) if own is None]
+    wanted = of_grid(results)
+    untimed = sum(own is None for _, own in wanted)
+    missing = f" Not timed: {untimed} of {len(wanted)}." if untimed else ""
     floats = "" if all(row["packed"] for row in networks) else " Open: in floats, since it has no packed form."
     slot = "" if len(one_slot) == len(networks) else " Left: networks of CIFAR-10's rows only."
     assert results.latency is not None
@@ -134,5 +137,5 @@ def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> 
         f"image at a time, median and quartiles over rounds.{floats}{slot} ρ: Spearman, τ: Kendall; missed by: of "
         "times proportional to the operations (dashed), root mean square on a log scale. Best divisor of BiOps: "
         f"{fit['divisor']:.3g}{at_edge} {interval} (bootstrap over networks), missed by × {fit['missed_by']:.2f}.",
-        f"Measured on {measured_on(results.latency)}." + (f" Not timed: {', '.join(untimed)}." if untimed else ""),
+        f"Measured on {measured_on(results.latency)}.{missing}",
     ]
