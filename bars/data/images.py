@@ -73,8 +73,8 @@ def _formats() -> tuple[str, ...]:
 
 def _without_unset_alpha(image: Image.Image) -> Image.Image:
     """Writers of BMP and TGA leave a fourth channel unset; one that hides the whole image says nothing."""
-    unset = image.format in ("BMP", "DIB", "TGA") and image.mode == "RGBA" and image.getextrema()[3] == (0, 0)
-    return image.convert("RGB") if unset else image
+    may_be = image.format in ("BMP", "DIB", "TGA") and image.mode == "RGBA"
+    return image.convert("RGB") if may_be and image.getchannel("A").getextrema() == (0, 0) else image
 
 
 def _upright(image: Image.Image) -> Image.Image:
