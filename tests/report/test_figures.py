@@ -264,6 +264,22 @@ def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:
     assert (rows[0]["n"], rows[0]["n_declared"]) == (3, 3)
 
 
+@pytest.mark.parametrize(("name", "costs"), [("fig1", 1), ("fig4", 3)])
+def test_accuracies_far_from_the_printed_ones_get_a_panel_of_their_own(tree: Any, name: str, costs: int) -> None:
+    """At 45 % beside 91 % all of ours would lie on one line; the costs still share their axis."""
+    for i, experiment in enumerate(("resnet18-xnor", "bars-a", "bars-b")):
+        tree.top1(experiment, [0.44 + 0.01 * i, 0.45 + 0.01 * i])
+    figure, _ = drawn(name, tree)
+    assert len(figure.axes) == 2 * costs
+    for upper, lower in zip(figure.axes[:costs], figure.axes[costs:], strict=True):
+        assert {label.split(", ")[-1] for label in points(upper)} == {"printed"}
+        assert {label.split(", ")[-1] for label in points(lower)} == {"measured"}
+        assert upper.get_xlim() == lower.get_xlim()
+        assert upper.get_ylim()[0] > 80 > 50 > lower.get_ylim()[1]
+        assert "relative to ResNet-18 (XNOR)" in lower.get_xlabel()
+    assert (figure.axes[0].get_ylabel(), figure.axes[costs].get_ylabel()) == ("Printed top-1 (%)", "Measured top-1 (%)")
+
+
 def test_fig1_says_which_runs_are_missing(tree: Any) -> None:
     tree.top1("bars-b", [0.9, 0.91])
     text = words(drawn("fig1", tree)[0])

@@ -18,15 +18,12 @@ def data(results: Results) -> list[dict[str, Any]]:
 
 
 def draw(rows: style.Rows, results: Results) -> Figure:
-    """Three panels that share the accuracy axis."""
+    """Three costs that share the accuracy axis."""
     notes, rows = scatter.footnotes(results, rows), scatter.comparable(rows)
-    figure = style.new(4.3)
-    upper, lower = style.rows(figure, [2.9, 1.0])
-    panels = upper.subplots(1, 3, sharey=True)
-    for axes, (key, name) in zip(panels, PANELS, strict=True):
-        scatter.draw(axes, rows, key, name)
-    panels[0].set_ylabel("Top-1 accuracy on test (%)")
-    panels[0].set_title("Accuracy against each cost")
+    split = scatter.far_apart(rows)
+    figure = style.new(5.4 if split else 4.3)
+    upper, lower = style.rows(figure, [4.0 if split else 2.9, 1.0])
+    scatter.panels(upper, rows, PANELS)[0].set_title("Accuracy against each cost")
     lower.legend(handles=scatter.handles(rows), loc="center", ncols=4, fontsize="small")
     absent = [str(row["method"]) for row in rows if row["source"] == "printed" and row["params"] is None]
     style.foot(figure, *notes, f"No parameters are printed of {', '.join(absent)}." if absent else "")
