@@ -73,7 +73,8 @@ def _formats() -> tuple[str, ...]:
 
 def _without_unset_alpha(image: Image.Image) -> Image.Image:
     """Writers of BMP and TGA leave a fourth channel unset; one that hides the whole image says nothing."""
-    unset = image.format in ("BMP", "DIB", "TGA") and image.mode == "RGBA" and image.getextrema()[3] == (0, 0)
+    fourth = image.format in ("BMP", "DIB", "TGA") and image.mode == "RGBA"
+    unset = fourth and image.getchannel("A").getextrema() == (0, 0)
     return image.convert("RGB") if unset else image
 
 
