@@ -6,7 +6,7 @@ stem and the classifier FLOPs; batch norm, ReLU and additions are not counted. P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -176,12 +176,19 @@ def scaled_channels(count: int, width: float, multiple: int = 4) -> int:
     return count if width == 1.0 else max(multiple, round(count * width / multiple) * multiple)
 
 
+def stage_channels(channels: Sequence[int], width: float) -> list[int]:
+    """Channels of each stage: the first one scaled, the others in their ratio to it (strided pairs double)."""
+    first = scaled_channels(channels[0], width)
+    return [first * count // channels[0] for count in channels]
+
+
 def residual_biops(family: str, width: float, image_size: int, imagenet_stem: bool, binary_downsample: bool) -> int:
     """BiOps of a ResNet (XNOR): two binary 3x3 convolutions a block, and a third where the downsampling is binary."""
     size = -(-image_size // 4) if imagenet_stem else image_size
-    c_in, total = scaled_channels(RESIDUAL_CHANNELS[0], width), 0
-    for stage, (count, blocks) in enumerate(zip(RESIDUAL_CHANNELS, RESIDUAL_BLOCKS[family], strict=True)):
-        c, halved = scaled_channels(count, width), stage > 0
+    widths = stage_channels(RESIDUAL_CHANNELS, width)
+    c_in, total = widths[0], 0
+    for stage, (c, blocks) in enumerate(zip(widths, RESIDUAL_BLOCKS[family], strict=True)):
+        halved = stage > 0
         size = -(-size // 2) if halved else size
         total += conv(3, c_in, c, size)[0] * (2 if halved and binary_downsample else 1)
         total += (2 * blocks - 1) * conv(3, c, c, size)[0]

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import nn
 
-from bars.cost import RESIDUAL_CHANNELS, scaled_channels
+from bars.cost import RESIDUAL_CHANNELS, scaled_channels, stage_channels
 from bars.errors import ParamsError
 from bars.models.blocks import Activation, Baseline, GlobalPool, StemKind, make_stem, no_activation, stack
 from bars.params import BinarizeParams, Slot
@@ -51,7 +51,7 @@ class Context:
         head: Callable[[int, int], nn.Module] = nn.Linear,
     ) -> Baseline:
         """Stem, stages of blocks, ``tail``, average pooling, and a linear classifier (or another ``head``)."""
-        widths = [self.channels(c) for c in channels]
+        widths = stage_channels(channels, self.width)
         layers = stack(block, widths[0], widths, blocks)
         return Baseline(
             self.stem(stem, imagenet_stem, widths[0], activation),

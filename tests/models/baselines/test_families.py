@@ -138,6 +138,14 @@ def test_any_image_size_works(family: str, slot: Slot, sizes: tuple[int, ...]) -
         assert model(torch.empty(2, 3, size, size, device="meta")).shape == (2, 5)
 
 
+@pytest.mark.parametrize(("family", "options"), VARIANTS, ids=IDS)
+def test_any_width_works(family: str, options: dict[str, Any]) -> None:
+    for width in (0.05, 0.17, 0.3, 0.61):
+        with torch.device("meta"):
+            model = tiny(family, options, width=width)
+        assert model(torch.empty(2, 3, 8, 8, device="meta")).shape == (2, 5)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_width_scales_parameters_about_quadratically(family: str) -> None:
     def count(width: float) -> int:
