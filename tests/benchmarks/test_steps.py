@@ -78,7 +78,7 @@ def test_the_plan_for_a_gpu_survives_what_fails() -> None:
     def fail() -> Step:
         raise RuntimeError("broken")
 
-    plan.measure("step", "reference, eager", 4, lambda: lambda: time.sleep(0.002))
+    plan.measure("step", "reference, eager", 4, lambda: lambda: time.sleep(0.03))
     plan.measure("step", "ours, eager", 4, lambda: lambda: time.sleep(0.001))
     plan.measure("step", "fails", 4, fail)
     plan.measure("step", "slow", 4, lambda: lambda: time.sleep(30), limit_s=1)

@@ -213,7 +213,7 @@ def test_only_files_of_the_part_are_opened(
     split = Split.from_json(make_split(params), params)
     seen: list[str] = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda path: (seen.append(str(path)), original(path))[1])
+    monkeypatch.setattr(Image, "open", lambda path, **kwargs: (seen.append(str(path)), original(path, **kwargs))[1])
     open_part(params, split, "train+valid")
     assert len(seen) == 8 and all("/train/" in path for path in seen)
     seen.clear()

@@ -130,7 +130,7 @@ def test_the_template_has_its_shortcuts() -> None:
         {"cell_shortcut": False},
         {"reduction_shortcut": "avgpool"},
         {"preprocess_shortcut": True},
-        {"head_norm": True},
+        {"head_norm": False},
         {"norm": "node"},
         {"stem_expand": "conv1x1"},
     ):
