@@ -522,3 +522,19 @@ def test_labels_stay_inside_of_their_axes(x: float, offset: tuple[int, int]) -> 
     assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
     low, high = axes.get_xlim()
     assert (low, high) != (-0.05, 1.05) and low <= -0.05 and high >= 1.05  # it grew, on one side
+
+
+def test_fig6_says_how_the_search_failed_below_its_title_and_not_through_the_legend(whole: Any) -> None:
+    figure, _ = drawn("fig6", whole)
+    with style.look(whole.params.report.figures):
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        title = figure.subfigs[0]._suptitle  # matplotlib has no public name for it
+        said, both = title.get_text(), title.get_window_extent()
+        words_beside = [text.get_window_extent() for text in legend.get_texts()]
+        title.set_text(said.partition("\n")[0])
+        first = title.get_window_extent()
+        title.set_text(said)
+    assert "\nfailed in 3 of 3" in said
+    assert first.x1 < legend.get_window_extent().x0
+    assert min(box.y0 for box in words_beside) > both.y0 + 0.45 * both.height  # above the second line

@@ -163,7 +163,7 @@ def _title(rows: style.Rows, results: Results, name: str) -> str:
     if not seeds:
         return f"{title}: {_absence(results, name)}"
     outcome = next(row["outcome"] for row in rows if row["experiment"] == name)
-    return f"{title} (seed {min(seeds)})" + (f": {outcome}" if outcome else "")
+    return f"{title} (seed {min(seeds)})" + (f":\n{outcome}" if outcome else "")
 
 
 def _outcome(results: Results) -> str:
