@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -132,6 +133,41 @@ def test_no_text_is_cut_off(whole: Any, name: str) -> None:
                 assert box.y1 <= figure.bbox.height + 1, text.get_text()
 
 
+# ------------------------------------------------------------------------------------------------------ Figure S2
+def test_figS2_puts_times_against_accuracy_and_both_sums(editable: Any) -> None:  # noqa: N802
+    editable.latency({"bars-a": 0.2, "bars-b": 0.4, "resnet18-xnor": 0.8, "bars-d": 1.6}, speedup=4.0)
+    figure, rows = drawn("figS2", editable)
+    panels = figure.axes[:3]
+    left, by_64, by_32 = (points(axes) for axes in panels)
+    metrics = editable.results.runs("bars-b").metrics[0]
+    assert left["BARS-B"] == (pytest.approx(0.4), pytest.approx(100 * metrics.top1))
+    assert by_64["BARS-B"] == (pytest.approx(metrics.equivalent_ops_64 / 1e6), pytest.approx(0.4))
+    assert by_32["BARS-B"] == (pytest.approx(metrics.equivalent_ops_32 / 1e6), pytest.approx(0.4))
+    assert not any("BARS-D" in label for label in left)  # of other images
+    assert set(by_64) == set(by_32) == {"BARS-A", "BARS-B", "BARS-D, ImageNet", "ResNet-18 (XNOR)"}
+    assert [row["n"] for row in rows if row["kind"] != "network"] == [4, 4, 4]
+    fit = next(row for row in rows if row["kind"] == "convention" and row["divisor"] == 32)
+    text = words(figure)
+    assert f"τ = {fit['kendall']:.2f}" in text
+    assert "n = 4 networks" in text and "A planted CPU" in text and "Time of an image (ms)" in text
+    wanted = sum(e.group in ("searched", "baselines") for e in editable.grid.runnable())
+    assert f"Not timed: {wanted - 4} of {wanted}." in text
+
+
+def test_figS2_shows_networks_without_a_packed_form_by_open_markers(editable: Any) -> None:  # noqa: N802
+    editable.latency({"bars-a": 0.2, "bars-b": 0.4, "resnet18-xnor": 0.8})
+    path = editable.folder / "tiny/latency/latency.json"
+    record = json.loads(path.read_text())
+    del record["networks"][2]["times"][0]["ms_per_image"]["packed"]
+    record["networks"][2]["times"][0]["speedup"] = None
+    path.write_text(json.dumps(record))
+    figure, _ = drawn("figS2", editable)
+    faces = {bar.get_label(): to_hex(bar[0].get_markerfacecolor()) for bar in figure.axes[1].containers}
+    assert [label for label, face in faces.items() if face == "#ffffff"] == ["ResNet-18 (XNOR)"]
+    assert points(figure.axes[1])["ResNet-18 (XNOR)"][1] == pytest.approx(5 * 0.8)  # in floats
+    assert "Open: in floats" in words(figure)
+
+
 # ------------------------------------------------------------------------------------------------------ Figures 1, 4
 def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any) -> None:
     figure, rows = drawn("fig1", whole)
@@ -226,6 +262,22 @@ def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:
     std = float(np.std([80, 82, 87], ddof=1))
     assert (segment[0][1], segment[1][1]) == (pytest.approx(83 - std), pytest.approx(83 + std))
     assert (rows[0]["n"], rows[0]["n_declared"]) == (3, 3)
+
+
+@pytest.mark.parametrize(("name", "costs"), [("fig1", 1), ("fig4", 3)])
+def test_accuracies_far_from_the_printed_ones_get_a_panel_of_their_own(tree: Any, name: str, costs: int) -> None:
+    """At 45 % beside 91 % all of ours would lie on one line; the costs still share their axis."""
+    for i, experiment in enumerate(("resnet18-xnor", "bars-a", "bars-b")):
+        tree.top1(experiment, [0.44 + 0.01 * i, 0.45 + 0.01 * i])
+    figure, _ = drawn(name, tree)
+    assert len(figure.axes) == 2 * costs
+    for upper, lower in zip(figure.axes[:costs], figure.axes[costs:], strict=True):
+        assert {label.split(", ")[-1] for label in points(upper)} == {"printed"}
+        assert {label.split(", ")[-1] for label in points(lower)} == {"measured"}
+        assert upper.get_xlim() == lower.get_xlim()
+        assert upper.get_ylim()[0] > 80 > 50 > lower.get_ylim()[1]
+        assert "relative to ResNet-18 (XNOR)" in lower.get_xlabel()
+    assert (figure.axes[0].get_ylabel(), figure.axes[costs].get_ylabel()) == ("Printed top-1 (%)", "Measured top-1 (%)")
 
 
 def test_fig1_says_which_runs_are_missing(tree: Any) -> None:
@@ -530,11 +582,10 @@ def test_fig6_says_how_the_search_failed_below_its_title_and_not_through_the_leg
         figure.draw_without_rendering()
         (legend,) = figure.legends
         title = figure.subfigs[0]._suptitle  # matplotlib has no public name for it
-        said, both = title.get_text(), title.get_window_extent()
-        words_beside = [text.get_window_extent() for text in legend.get_texts()]
+        said, both, beside = title.get_text(), title.get_window_extent(), legend.get_window_extent()
         title.set_text(said.partition("\n")[0])
         first = title.get_window_extent()
         title.set_text(said)
     assert "\nfailed in 3 of 3" in said
-    assert first.x1 < legend.get_window_extent().x0
-    assert min(box.y0 for box in words_beside) > both.y0 + 0.45 * both.height  # above the second line
+    assert first.x1 < beside.x0
+    assert beside.y0 > both.y0 + 0.4 * both.height  # above the second line
