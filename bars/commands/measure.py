@@ -7,17 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bars.commands.locks import StageLock
 from bars.commands.parent import die_with_parent
 from bars.commands.progress import EpochProgress
-from bars.commands.run import finish
+from bars.commands.run import finish, owned, verified
 from bars.errors import GridError
 from bars.pipeline import latency, paths
 from bars.pipeline.experiments import Grid
-from bars.pipeline.files import check_writable
 from bars.pipeline.load import load_params
-from bars.pipeline.ownership import require_own, study_name
-from bars.pipeline.provenance import StageRun, hash_inputs, verify_inputs
+from bars.pipeline.ownership import study_name
+from bars.pipeline.provenance import StageRun
 
 if TYPE_CHECKING:
     from bars.stages.job import Job
@@ -35,11 +33,7 @@ def measure_scale(params: Path, scale: str | None, results: Path) -> int:
         )
     directory = paths.latency_dir(grid.scale)
     die_with_parent()
-    with StageLock(results / directory):
-        check_writable(results / directory)
-        require_own(grid, results, [directory])
-        hashes = hash_inputs(results, latency.all_inputs(grid))
-        verify_inputs(results, hashes)
+    with owned(grid, results, directory):
         run = StageRun(
             stage=latency.STAGE,
             experiment=latency.STAGE,
@@ -50,7 +44,7 @@ def measure_scale(params: Path, scale: str | None, results: Path) -> int:
             params=latency.parameters(grid),
             modules=latency.modules(grid),
             results=results,
-            inputs=hashes,
+            inputs=verified(results, latency.all_inputs(grid)),
             threads=grid.latency.threads,
         )
         progress = EpochProgress(latency.STAGE)

@@ -7,6 +7,7 @@ import datetime
 import importlib
 import io
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,8 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
         )
     writes = processes.rank == 0
     die_with_parent()
-    with StageLock(results / directory) if writes else contextlib.nullcontext():
-        if writes:
-            check_writable(results / directory)
-            require_own(grid, results, [directory])
-        hashes = hash_inputs(results, inputs)
-        verify_inputs(results, hashes)
+    with owned(grid, results, directory) if writes else contextlib.nullcontext():
+        hashes = verified(results, inputs)
         run = StageRun(
             stage=stage,
             experiment=name,
@@ -78,6 +75,22 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
             finish(run, results / directory, directory, write)
             _forget(checkpoint)
     return 0
+
+
+@contextlib.contextmanager
+def owned(grid: Grid, results: Path, directory: str) -> Iterator[None]:
+    """Hold a stage's folder, which can be written and is this study's."""
+    with StageLock(results / directory):
+        check_writable(results / directory)
+        require_own(grid, results, [directory])
+        yield
+
+
+def verified(results: Path, inputs: Iterable[str]) -> dict[str, str]:
+    """Hashes of input files, which chain back to the data."""
+    hashes = hash_inputs(results, inputs)
+    verify_inputs(results, hashes)
+    return hashes
 
 
 def _beginning(run: StageRun, checkpoint: Path) -> str:

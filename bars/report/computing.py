@@ -25,7 +25,8 @@ def note(results: Results, many: Iterable[Runs]) -> str:
     if set(precisions) | set(passes) == {_UNKNOWN}:
         return "Precision and passes of these runs were not recorded."
     mixed = len(set(precisions)) > 1 or len(set(passes)) > 1
-    said = f"Computed with precision {_counted(precisions)}" + (f"; passes {_counted(passes)}" if passes else "")
+    said = f"Computed with precision {counted(precisions, ', ')}"
+    said += f"; passes {counted(passes, ', ')}" if passes else ""
     return said + (": not all alike, which can move results too." if mixed else ".")
 
 
@@ -43,9 +44,9 @@ def _stages(results: Results, many: Iterable[Runs]) -> Iterator[Provenance]:
             yield read_record(results.folder / path, Provenance)
 
 
-def _counted(values: Iterable[str]) -> str:
+def counted(values: Iterable[str], between: str = "; ") -> str:
     """Each value, and how many stages have it where they differ."""
     counts = Counter(values).most_common()
     if len(counts) == 1:
         return counts[0][0]
-    return ", ".join(f"{value} ({n} stage{'s' if n > 1 else ''})" for value, n in counts)
+    return between.join(f"{value} ({n} stage{'s' if n > 1 else ''})" for value, n in counts)

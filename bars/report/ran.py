@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bars.pipeline import paths
 from bars.pipeline.durations import duration
 from bars.pipeline.records import Provenance, read_record
+from bars.report.computing import counted
 from bars.report.layout import Column, Table, Value
 from bars.report.stats import mean
 from bars.report.tree import Results
@@ -43,9 +43,9 @@ def table(results: Results, done: Sequence[Provenance]) -> Table:
         columns=COLUMNS,
         rows=rows,
         notes=(
-            f"Code: {_counted(_code(p) for p in done)}.",
-            f"Devices: {_counted(p.device for p in done)}; threads: {_counted(str(p.threads) for p in done)}.",
-            f"Versions: {_counted(', '.join(f'{k} {v}' for k, v in p.libraries.items() if v) for p in done)}.",
+            f"Code: {counted(_code(p) for p in done)}.",
+            f"Devices: {counted(p.device for p in done)}; threads: {counted(str(p.threads) for p in done)}.",
+            f"Versions: {counted(', '.join(f'{k} {v}' for k, v in p.libraries.items() if v) for p in done)}.",
         )
         if done
         else (),
@@ -71,12 +71,6 @@ def _row(name: str, done: Sequence[Provenance], declared: int) -> dict[str, Valu
 def _code(record: Provenance) -> str:
     commit = str(record.code.get("commit") or "no commit")[:12]
     return f"version {record.code.get('version')}, {commit}" + (" with changes" if record.code.get("dirty") else "")
-
-
-def _counted(values: Iterable[str]) -> str:
-    """Each value, and how many stages have it where they differ."""
-    counts = Counter(values).most_common()
-    return counts[0][0] if len(counts) == 1 else "; ".join(f"{value} ({n} stages)" for value, n in counts)
 
 
 def _time(key: str, title: str) -> Column:

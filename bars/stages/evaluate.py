@@ -16,18 +16,9 @@ from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.files import sha256_file
 from bars.pipeline.predictions import Predictions, write_predictions
-from bars.stages.files import (
-    CHECKPOINT,
-    announce,
-    distribution_of,
-    genotype_of,
-    load_state,
-    open_for,
-    read_state,
-    split_of,
-)
+from bars.stages.files import announce, distribution_of, genotype_of, open_for, split_of
 from bars.stages.job import Job, Write
-from bars.stages.networks import build, count
+from bars.stages.networks import count, trained
 from bars.training.runtime import Runtime
 
 
@@ -36,12 +27,10 @@ def run(job: Job) -> Write:
     announce(job)
     experiment, view, split = job.experiment, job.view, split_of(job)
     genotype, found = genotype_of(job), distribution_of(job)
-    num_classes = len(split.classes)
-    model = build(experiment.network, view, genotype, num_classes, split.image_size)
     checkpoint = job.input("checkpoint.pt")
-    load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
+    model = trained(experiment.network, view, genotype, split, checkpoint)
     result = evaluate(model, view.evaluate, view.runtime, open_for(job, split, "test"))
-    cost = count(experiment.network, view, genotype, num_classes, split.image_size)
+    cost = count(experiment.network, view, genotype, len(split.classes), split.image_size)
     fully_binarized, float_parts = is_fully_binarized(model)
     metrics = rec.Metrics(
         experiment=experiment.name,

@@ -30,9 +30,9 @@ from bars.pipeline.files import sha256_file
 from bars.pipeline.latency_record import PACKED, TORCH, TWIN, Latency, NetworkLatency, RuntimeTimes, SameClasses, Spread
 from bars.pipeline.records import write_record
 from bars.stages.agreement import agreement
-from bars.stages.files import CHECKPOINT, genotype_of, load_state, open_for, read_state, split_of
+from bars.stages.files import genotype_of, open_for, split_of
 from bars.stages.job import Job, Write
-from bars.stages.networks import build
+from bars.stages.networks import trained
 
 Note = Callable[[str], None]
 FILE = "latency.json"
@@ -105,12 +105,8 @@ def _affinity() -> list[int]:
 # ----------------------------------------------------------------------------------------------------- one network
 def prepare(job: Job, settings: LatencyParams, folder: Path) -> Candidate:
     """Load a trained network and write it as ``bars export`` does, into ``folder``."""
-    experiment, view, split = job.experiment, job.view, split_of(job)
-    genotype = genotype_of(job)
-    model = build(experiment.network, view, genotype, len(split.classes), split.image_size)
-    checkpoint = job.input("checkpoint.pt")
-    load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
-    model.eval()
+    split, genotype = split_of(job), genotype_of(job)
+    model = trained(job.experiment.network, job.view, genotype, split, job.input("checkpoint.pt"))
     card = {"classes": list(split.classes), "image_size": split.image_size}
     card |= {"genotype": None if genotype is None else genotype.to_json()}
     network, sizes, reason = written(model, card, settings.threads, folder)

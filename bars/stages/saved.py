@@ -12,8 +12,7 @@ from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.experiments import Experiment
 from bars.space import Genotype, SearchSpace
-from bars.stages.files import CHECKPOINT, load_state, read_state
-from bars.stages.networks import build
+from bars.stages.networks import trained
 
 
 class Saved(NamedTuple):
@@ -40,8 +39,6 @@ def saved_genotype(experiment: Experiment, results: Path, seed: int) -> Genotype
 def saved_network(experiment: Experiment, results: Path, seed: int) -> Saved:
     """The network with the weights of its retraining. Raises RecordError, GenotypeError or CheckpointError."""
     split, genotype = saved_split(experiment, results), saved_genotype(experiment, results, seed)
-    view = experiment.view("evaluate")
-    model = build(experiment.network, view, genotype, len(split.classes), split.image_size)
     checkpoint = results / experiment.file("retrain", "checkpoint.pt", seed)
-    load_state(model, read_state(checkpoint, CHECKPOINT), checkpoint)
-    return Saved(model.eval(), split, genotype)
+    model = trained(experiment.network, experiment.view("evaluate"), genotype, split, checkpoint)
+    return Saved(model, split, genotype)

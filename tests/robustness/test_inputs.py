@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,37 +12,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bars.data import load_source, make_split, manifest
-from bars.data.images import decode
-from bars.errors import BarsError, DataError, ParamsError
-from bars.params import DataParams
-from bars.pipeline.experiments import Grid
+from bars.data import load_source, make_split
+from bars.errors import BarsError
 from bars.pipeline.files import check_writable
 from bars.pipeline.load import load_params
-from tests.blocks import block
+from tests.robustness.inputs import (
+    GREY,
+    ROOT,
+    check_params,
+    check_read,
+    check_refused,
+    check_unreadable,
+    folder,
+    params,
+    png,
+    rename,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-GREY = Image.new("RGB", (8, 8), (90, 90, 90))
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(manifest, "MANIFESTS", tmp_path / "manifests")
+pytestmark = pytest.mark.usefixtures("here")
 
 
 # --------------------------------------------------------------------------------------------------- image files
-def png(depth: int, colour: int, row: bytes, height: int = 4) -> bytes:
-    """A PNG of equal rows, 4 pixels wide, of a kind that Pillow does not write."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", 4, height, depth, colour, 0, 0, 0)
-    pixels = zlib.compress((b"\0" + row) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
 def saved(image: Image.Image, name: str, **options: Any) -> bytes:
     image.save(name, **options)
     return Path(name).read_bytes()
@@ -66,9 +55,7 @@ IMAGES: dict[str, tuple[str, Callable[[], bytes], tuple[int, int, int]]] = {
 @pytest.mark.parametrize("what", IMAGES)
 def test_image_files_that_are_read(tmp_path: Path, what: str) -> None:
     name, content, pixel = IMAGES[what]
-    path = tmp_path / name
-    path.write_bytes(content())
-    assert np.abs(np.asarray(decode(path))[0, 0].astype(int) - pixel).max() <= 1
+    check_read(tmp_path / name, content(), pixel, within=1)
 
 
 BAD_IMAGES: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -89,33 +76,10 @@ BAD_IMAGES: dict[str, tuple[str, Callable[[], bytes]]] = {
 @pytest.mark.parametrize("what", BAD_IMAGES)
 def test_image_files_that_are_refused_by_name(tmp_path: Path, what: str) -> None:
     name, content = BAD_IMAGES[what]
-    (tmp_path / name).write_bytes(content())
-    with pytest.raises(DataError, match="cannot be read") as caught:
-        decode(tmp_path / name)
-    assert str(tmp_path / name) in str(caught.value)
+    check_unreadable(tmp_path / name, content())
 
 
 # --------------------------------------------------------------------------------------------------- folders
-def folder(root: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for part in ("train", "test"):
-        for name in ("cat", "dog"):
-            (root / part / name).mkdir(parents=True)
-            for i in range(4):
-                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / part / name / f"{i}.png")
-    return root
-
-
-def params(root: Path | str) -> DataParams:
-    return block(DataParams, source="imagefolder", path=str(root), image_size=8)
-
-
-def rename(root: Path, one: str, other: str) -> None:
-    (root / other).parent.mkdir(exist_ok=True)
-    (root / one).rename(root / other)
-
-
 FOLDERS: dict[str, tuple[Callable[[Path], object], int]] = {
     "a line break in a name": (lambda r: rename(r, "train/cat/0.png", "train/cat/a\nb.png"), 8),
     "bytes that are no UTF-8": (lambda r: os.rename(r / "train/cat/0.png", os.fsencode(r) + b"/train/cat/\xff.png"), 8),
@@ -164,12 +128,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("what", BAD_FOLDERS)
 def test_folders_that_are_refused(tmp_path: Path, what: str) -> None:
-    root = folder(tmp_path / "images")
-    change, said = BAD_FOLDERS[what]
-    change(root)
-    with pytest.raises(DataError) as caught:
-        make_split(params(root))
-    assert said in str(caught.value)
+    check_refused(tmp_path / "images", *BAD_FOLDERS[what])
 
 
 # --------------------------------------------------------------------------------------------------- YAML
@@ -192,15 +151,9 @@ YAML: dict[str, tuple[str, str | None]] = {
 @pytest.mark.parametrize("what", YAML)
 def test_params_files(tmp_path: Path, what: str) -> None:
     text, said = YAML[what]
-    path = tmp_path / "mine.yaml"
-    bom = text.startswith("\ufeff")
-    path.write_bytes(("\ufeff" * bom + f"include: {ROOT / 'params.yaml'}\n" + text.lstrip("\ufeff")).encode())
-    if said is None:
-        assert Grid(load_params(path)).runnable()
-        return
-    with pytest.raises(ParamsError) as caught:
-        Grid(load_params(path))
-    assert said in str(caught.value)
+    mark = "\ufeff" * text.startswith("\ufeff")
+    including = f"{mark}include: {ROOT / 'params.yaml'}\n{text.removeprefix(mark)}"
+    check_params(tmp_path / "mine.yaml", including.encode(), said)
 
 
 # --------------------------------------------------------------------------------------------------- paths
