@@ -7,7 +7,7 @@ import datetime
 import importlib
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ def owned(grid: Grid, results: Path, directory: str) -> Iterator[None]:
         yield
 
 
-def verified(results: Path, inputs: Iterable[str]) -> dict[str, str]:
+def verified(results: Path, inputs: tuple[str, ...]) -> dict[str, str]:
     """Hashes of input files, which chain back to the data."""
     hashes = hash_inputs(results, inputs)
     verify_inputs(results, hashes)
