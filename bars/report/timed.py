@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SINGLE = 1  # images at a time
 CONVENTIONS = (64, 32)  # divisors of the paper: of its caption, and of its column
+FEWEST = 5  # networks whose resampling says something: of three there is one draw with three different ones
 LEAST, MOST = 1.0, 4096.0  # between which a divisor is looked for
 _STEPS = 12 * 16 + 1
 _RESAMPLES = 1000
@@ -77,7 +78,7 @@ class Fit:
     """How well FLOPs + BiOps / ``divisor`` predicts time: rank correlations, and the factor by which times are missed.
 
     The factor is that of a time proportional to the operations, root mean square on a log scale. ``low`` and ``high``:
-    percentile bootstrap over networks of a divisor that was fitted.
+    percentile bootstrap over networks of a divisor that was fitted; None for fewer than FEWEST.
     """
 
     divisor: float
@@ -108,7 +109,7 @@ def best(networks: Sequence[Timed], confidence: float) -> Fit:
     around = np.log(grid[[max(0, start - 1), min(_STEPS - 1, start + 1)]])
     found = minimize_scalar(lambda log: _residual(networks, float(np.exp(log))), bounds=tuple(around), method="bounded")
     fit = convention(networks, float(np.exp(found.x)))
-    low, high = _bootstrap(grid, errors, confidence)
+    low, high = _bootstrap(grid, errors, confidence) if len(networks) >= FEWEST else (None, None)
     return Fit(fit.divisor, fit.n, fit.spearman, fit.kendall, fit.missed_by, low, high)
 
 

@@ -39,6 +39,14 @@ def test_the_planted_divisor_fits_best(divisor: float) -> None:
     assert convention(networks, 2 * divisor).missed_by > 1.01
 
 
+def test_of_few_networks_there_is_no_interval() -> None:
+    """Drawn with replacement, three networks come to three different ones in one way only."""
+    networks = [network(str(i), f, b, 3e-4 * (f + b / 41)) for i, (f, b) in enumerate(OPERATIONS)]
+    for count, known in ((3, False), (4, False), (5, True)):
+        found = best(networks[:count], 0.95)
+        assert (found.low is not None, found.high is not None) == (known, known)
+
+
 def test_rank_correlations_are_counted_over_pairs() -> None:
     times = [3.0, 1.0, 2.0, 5.0, 4.0]
     networks = [network(str(i), f, b, t) for i, ((f, b), t) in enumerate(zip(OPERATIONS, times, strict=True))]

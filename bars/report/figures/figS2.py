@@ -131,11 +131,13 @@ def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> 
     floats = "" if all(row["packed"] for row in networks) else " Open: in floats, since it has no packed form."
     slot = "" if len(one_slot) == len(networks) else " Left: networks of CIFAR-10's rows only."
     assert results.latency is not None
-    interval = f"[{fit['divisor_low']:.3g}, {fit['divisor_high']:.3g}]"
+    interval = "without an interval, of so few networks"
+    if fit["divisor_low"] is not None:
+        interval = f"[{fit['divisor_low']:.3g}, {fit['divisor_high']:.3g}] (bootstrap over networks)"
     return [
         f"{style.provenance(many, results.scale)} n = {fit['n']} networks, the first seed of each. Time: packed, one "
         f"image at a time, median and quartiles over rounds.{floats}{slot} ρ: Spearman, τ: Kendall; missed by: of "
         "times proportional to the operations (dashed), root mean square on a log scale. Best divisor of BiOps: "
-        f"{fit['divisor']:.3g}{at_edge} {interval} (bootstrap over networks), missed by × {fit['missed_by']:.2f}.",
+        f"{fit['divisor']:.3g}{at_edge} {interval}, missed by × {fit['missed_by']:.2f}.",
         f"Measured on {measured_on(results.latency)}.{missing}",
     ]
