@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from bars.cli import main
+from bars.commands.preloaded import run_there
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = run_there(sys.argv[1:])
+    if status is None:
+        from bars.cli import main
+
+        status = main()
+    sys.exit(status)

@@ -1,4 +1,6 @@
 # The grid, read once, and what the rules ask of it.
+import atexit
+import contextlib
 import json
 import os
 import re
@@ -16,6 +18,7 @@ CHECKOUT = (HERE / "bars").is_dir()
 if CHECKOUT:
     sys.path.insert(0, str(HERE))
 
+from bars.commands import preloaded
 from bars.commands.parent import die_with_parent
 from bars.errors import BarsError, GridError
 from bars.pipeline import closure as sources
@@ -63,6 +66,15 @@ prefix = f"export PYTHONPATH={shlex.quote(str(HERE))}:${{{{PYTHONPATH:-}}}}; " i
 if not workflow.deployment_settings.deployment_method:
     prefix += f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
 shell.prefix(prefix)
+
+
+# BARS_PRELOAD=yes: jobs on this machine are forks of a process that has the libraries loaded (bars/commands/preloaded.py).
+# Not where another environment is deployed, whose libraries are others.
+onstart:
+    if os.environ.get("BARS_PRELOAD") == "yes" and not workflow.deployment_settings.deployment_method:
+        server = contextlib.ExitStack()
+        atexit.register(server.close)
+        os.environ[preloaded.ADDRESS] = server.enter_context(preloaded.started(HERE if CHECKOUT else None))
 
 
 # What a command says goes to its log, behind what earlier attempts said, and to the terminal: a line per epoch of each
