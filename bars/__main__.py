@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bars.commands.preloaded import run_there
+from bars.preloaded import run_there
 
 if __name__ == "__main__":
     status = run_there(sys.argv[1:])

@@ -129,16 +129,21 @@ class Experiment(Blocks):
         """Files a stage writes, relative to the results folder, provenance.json last."""
         return tuple(f"{self.dir(stage, seed)}/{name}" for name in (*paths.OUTPUTS[stage], paths.PROVENANCE))
 
+    def maker(self, stage: str) -> Experiment | None:
+        """Whose stage it is that the run goes through: ``search_from`` and ``genotype_from`` are followed."""
+        if stage in self.stages:
+            return self
+        source = self.genotype_from if self.genotype_from else self.search_from
+        return self._sources[source].maker(stage) if source and stage in ("search", "derive") else None
+
     def file(self, stage: str, name: str, seed: int) -> str:
-        """A file of the run wherever it was made: ``search_from`` and ``genotype_from`` are followed."""
-        if stage not in self.stages:
-            source = self.genotype_from if self.genotype_from else self.search_from
-            if source is None or stage not in ("search", "derive"):
-                raise GridError(
-                    f"{self.name} has no stage {stage}", where=f"scale {self.scale}", allowed=one_of(self.stages)
-                )
-            return self._sources[source].file(stage, name, seed)
-        return f"{self.dir(stage, seed)}/{name}"
+        """A file of the run wherever it was made. Raises GridError for a stage it does not go through."""
+        maker = self.maker(stage)
+        if maker is None:
+            raise GridError(
+                f"{self.name} has no stage {stage}", where=f"scale {self.scale}", allowed=one_of(self.stages)
+            )
+        return f"{maker.dir(stage, seed)}/{name}"
 
     def searches(self) -> bool:
         """Whether a search, its own or another's, stands behind its network."""

@@ -39,8 +39,10 @@ class Need(NamedTuple):
 
 
 def needs(name: str, grid: Grid) -> list[Need]:
-    """What a table or figure reads of the runs of a grid; experiments that are not run at its scale are left out.
+    """What a table or figure reads of the runs of a grid.
 
+    Not of experiments that are not run at its scale, nor of stages that a run does not go through, such as the derivation
+    of a hand-made network among the ablations.
     ``audit`` and ``fig2`` read no run. Raises KeyError for a name that is neither table nor figure.
     """
     wanted: dict[str, list[str]] = {}
@@ -49,7 +51,7 @@ def needs(name: str, grid: Grid) -> list[Need]:
     found = []
     for name, several in wanted.items():
         if name in grid.experiments and grid[name].reason is None:
-            unique = tuple(dict.fromkeys(several))
+            unique = tuple(file for file in dict.fromkeys(several) if grid[name].maker(file.partition("/")[0]))
             found += [Need(name, seed, unique) for seed in grid[name].seeds]
     return found
 

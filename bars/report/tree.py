@@ -181,7 +181,7 @@ class Results:
 
     def _each(self, name: str, file: str, read: Callable[[Path], T]) -> dict[int, T]:
         experiment = self.experiment(name)
-        if experiment is None or experiment.reason:
+        if experiment is None or experiment.reason or experiment.maker(file.partition("/")[0]) is None:
             return {}
         found = {}
         for seed in experiment.seeds:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bars.errors import GridError, RecordError
+from bars.pipeline.load import load_params
 from bars.report.artifacts import FIGURES, TABLES, need_paths, needs, parameters
 from bars.report.figures import write_figure
 from bars.report.summary import measured
 from bars.report.tables import make_table, write_table
 from bars.report.tree import Results, check_one_split
+from tests.report.conftest import PARAMS
 
 
 @pytest.mark.parametrize("name", [*TABLES, *FIGURES])
@@ -36,6 +39,23 @@ def test_what_is_opened_is_what_is_declared(
     else:
         importlib.import_module(f"bars.report.figures.{name}").data(Results(whole.params, None, whole.folder))
     assert made[0].opened == set(need_paths(name, whole.grid))
+
+
+@pytest.mark.parametrize("group", ["searched", "ablations", "widened", "baselines"])
+def test_any_network_may_be_a_row_of_any_group(group: str, tmp_path: Path) -> None:
+    """A hand-made one goes through no derivation, one of another's architecture not through its own."""
+    study = tmp_path / "study.yaml"
+    rows = {
+        "hand-made": {"slot": "cifar10", "extra": True, "model": {"family": "resnet18-xnor"}},
+        "longer": {"base": "bars-b", "extra": True, "genotype_from": "bars-b", "retrain": {"epochs": 40}},
+    }
+    study.write_text(yaml.safe_dump({"include": str(PARAMS), "experiments": {group: rows}}))
+    results = Results(load_params(study), None, tmp_path / "results")
+    for name in (*TABLES, *FIGURES):
+        if group == {"table1": "ablations", "table2": "baselines", "fig3": "widened"}.get(name):
+            assert {"hand-made", "longer"} <= {need.experiment for need in needs(name, results.grid)}
+        need_paths(name, results.grid)
+    assert results.genotypes("hand-made") == {}
 
 
 def test_needs_name_runs_and_files(whole: Any) -> None:

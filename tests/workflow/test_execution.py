@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,18 @@ def test_every_job_runs_its_own_command_once(project: Path) -> None:
     done = snakemake(*TARGETS, "--config", "scale=smoke", root=project)
     assert done.returncode == 0
     assert calls(project) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks of loaded libraries")
+@pytest.mark.parametrize("asked", [{}, {"BARS_PRELOAD": "yes"}])
+def test_jobs_are_told_of_a_server_where_one_was_asked_for(project: Path, asked: dict[str, str]) -> None:
+    main = project / "bars/__main__.py"
+    main.write_text(main.read_text() + 'print("server:", __import__("os").environ.get("BARS_PRELOADED"))\n')
+    done = snakemake("audit", "--config", "scale=smoke", root=project, env=outside_an_environment() | asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = re.search("server: (.*)", done.stdout + done.stderr)
+    assert told is not None and (told[1] != "None") == bool(asked)
+    assert not Path(told[1]).exists()  # it has ended
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ CHECKOUT = (HERE / "bars").is_dir()
 if CHECKOUT:
     sys.path.insert(0, str(HERE))
 
-from bars.commands import preloaded
+from bars import preloaded
 from bars.commands.parent import die_with_parent
 from bars.errors import BarsError, GridError
 from bars.pipeline import closure as sources
@@ -68,7 +68,7 @@ if not workflow.deployment_settings.deployment_method:
 shell.prefix(prefix)
 
 
-# BARS_PRELOAD=yes: jobs on this machine are forks of a process that has the libraries loaded (bars/commands/preloaded.py).
+# BARS_PRELOAD=yes: jobs on this machine are forks of a process that has the libraries loaded (bars/preloaded.py).
 # Not where another environment is deployed, whose libraries are others.
 onstart:
     if os.environ.get("BARS_PRELOAD") == "yes" and not workflow.deployment_settings.deployment_method:

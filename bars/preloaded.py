@@ -2,7 +2,7 @@
 
 ``BARS_PRELOAD=yes snakemake ...``: the workflow starts a server, which ends with it. ``python -m bars`` hands it its
 arguments, environment and streams, passes signals on, and ends as its fork does; where there is no server it does the
-work itself. No module of this project is loaded before a fork: an edit counts from the next job on, as without a server.
+work itself. No module of this project is loaded before a fork: an edit counts from the next job on, as it does without.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def started(checkout: Path | None = None) -> Iterator[str]:
         listener.listen(128)
         # In a session of its own: Ctrl-C reaches the jobs, which pass it on, and not a fork a second time.
         server = subprocess.Popen(
-            [sys.executable, "-m", "bars.commands.preloaded", str(listener.fileno())],
+            [sys.executable, "-m", "bars.preloaded", str(listener.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             env=os.environ | dict.fromkeys(THREADS, "1"),

@@ -1,0 +1,157 @@
+"""A job that is a fork of a loaded process does what the same command does alone, and ends as it is told to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bars import preloaded
+from scripts.kill_test import fingerprint
+from tests.grids import TREE, edited
+
+ROOT = Path(__file__).parents[1]
+LONG = {"scales/tiny/experiments/a/search/epochs": 400}
+SEARCH = ("search", "a", "--seed", "0")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks of loaded libraries"),
+    pytest.mark.xdist_group("preloaded"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with preloaded.started(ROOT) as address:
+        yield address
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: str) -> Path:
+    """A study whose data are split."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(TREE, sort_keys=False))
+    assert start(tmp_path, server, "data", "cifar10").wait() == 0
+    return tmp_path
+
+
+def start(folder: Path, address: str, *words: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), preloaded.ADDRESS: address, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bars", *words]
+    return subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def await_checkpoint(folder: Path, job: subprocess.Popen[str]) -> None:
+    while not any(folder.glob(".bars/checkpoints/*/state.pt")):
+        assert job.poll() is None
+        time.sleep(0.02)
+
+
+def long_search(folder: Path, address: str) -> subprocess.Popen[str]:
+    (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, LONG), sort_keys=False))
+    job = start(folder, address, *SEARCH)
+    await_checkpoint(folder, job)
+    return job
+
+
+@pytest.mark.parametrize("words", [("experiments",), ("derive", "nobody", "--seed", "0"), ("--help",), ("nonsense",)])
+def test_it_says_and_returns_what_the_command_does(folder: Path, server: str, words: tuple[str, ...]) -> None:
+    alone, there = start(folder, "", *words), start(folder, server, *words)
+    said = alone.communicate()
+    assert there.communicate() == said
+    assert there.returncode == alone.returncode
+
+
+def test_a_stage_gives_the_same_bytes(folder: Path, server: str) -> None:
+    assert start(folder, "", *SEARCH).wait() == 0
+    alone = fingerprint(folder, "results")
+    shutil.rmtree(folder / "results/tiny/searched")
+    assert start(folder, server, *SEARCH).wait() == 0
+    assert fingerprint(folder, "results") == alone
+
+
+def test_it_is_the_fork_that_does_the_work(folder: Path, server: str) -> None:
+    job = long_search(folder, server)
+    assert "torch" not in Path(f"/proc/{job.pid}/maps").read_text()
+    job.terminate()
+    job.wait()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_reach_it(folder: Path, server: str, number: signal.Signals, status: int) -> None:
+    job = long_search(folder, server)
+    job.send_signal(number)
+    assert job.wait(30) == status
+    assert ("interrupted" in job.communicate()[1]) == (number == signal.SIGINT)
+
+
+def test_it_ends_when_the_job_is_killed(folder: Path, server: str) -> None:
+    job = long_search(folder, server)
+    job.kill()
+    job.wait()
+    (folder / "params.yaml").write_text(yaml.safe_dump(TREE, sort_keys=False))
+    deadline = time.monotonic() + 30
+    while (again := start(folder, server, *SEARCH)).wait() != 0:  # the folder is held until it has ended
+        assert time.monotonic() < deadline, again.communicate()[1]
+
+
+def test_where_there_is_no_server_the_job_does_it(folder: Path) -> None:
+    job = start(folder, str(folder / "nobody"), "experiments")
+    assert job.wait() == 0
+
+
+@pytest.mark.parametrize("env", [{}, {"OMP_NUM_THREADS": "2"}, {"RANK": "0"}])
+def test_what_a_fork_cannot_do_is_left_to_the_job(
+    monkeypatch: pytest.MonkeyPatch, server: str, env: dict[str, str]
+) -> None:
+    if env:
+        monkeypatch.setenv(preloaded.ADDRESS, server)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert preloaded.run_there(["nonsense"]) is None
+
+
+def test_an_edit_counts_from_the_next_job_on() -> None:
+    """Of this project nothing is loaded before a fork but the server itself."""
+    code = (
+        "import importlib, sys\nfrom bars import preloaded\n"
+        "for name in preloaded.LIBRARIES: importlib.import_module(name)\n"
+        "print(*sorted(name for name in sys.modules if name.split('.')[0] == 'bars'))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["bars", "bars.preloaded"]
+
+
+def test_the_server_ends_with_who_started_it(tmp_path: Path) -> None:
+    code = "from bars.preloaded import started\nwith started() as address: print(address, flush=True); input()"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    pipe = subprocess.PIPE
+    owner = subprocess.Popen([sys.executable, "-c", code], env=env, text=True, stdin=pipe, stdout=pipe)
+    assert owner.stdout is not None
+    address = owner.stdout.readline().strip()
+    servers = children(owner.pid)
+    assert Path(address).is_socket() and len(servers) == 1
+    owner.kill()
+    owner.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{servers[0]}").exists() and "Z" not in state(servers[0]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
