@@ -41,8 +41,8 @@ class Need(NamedTuple):
 def needs(name: str, grid: Grid) -> list[Need]:
     """What a table or figure reads of the runs of a grid.
 
-    Not of experiments that are not run at its scale, nor of stages that a run does not go through, such as the derivation
-    of a hand-made network among the ablations.
+    Not of experiments that are not run at its scale, nor of stages that a run does not go through, such as the
+    derivation of a hand-made network among the ablations.
     ``audit`` and ``fig2`` read no run. Raises KeyError for a name that is neither table nor figure.
     """
     wanted: dict[str, list[str]] = {}
