@@ -261,12 +261,9 @@ class Grid:
                 blocks[key] = block
         if len(blocks) < len(_NEEDS[kind]):
             return blocks  # problems were noted and will be raised
-        if "space" in blocks:
-            blocks["space"] = _widened(blocks["space"], float(own.get("width_multiplier", 1.0)), self._layers.at(name))
-        elif "width_multiplier" in own:
-            raise ParamsError(
-                "width_multiplier is for searched networks", where=self._layers.at(name), do="set model.width instead"
-            )
+        for key in ("space", "model"):
+            if key in blocks:
+                blocks[key] = _widened(blocks[key], float(own.get("width_multiplier", 1.0)), self._layers.at(name))
         if "search" in blocks:
             blocks["search"] = self._search(name, slot, blocks, reference)
         return blocks
@@ -368,12 +365,15 @@ class Grid:
                 raise GridError(f"a genotype of {source_name} does not fit the space of {experiment.name}", where=where)
 
 
-def _widened(space: models.Block, factor: float, where: str) -> models.SpaceParams:
-    assert isinstance(space, models.SpaceParams)
-    channels = math.floor(space.init_channels * factor + 0.5)
+def _widened(block: models.Block, factor: float, where: str) -> models.Block:
+    """The space or hand-made network with so many times the channels."""
+    if isinstance(block, models.ModelParams):
+        return block.model_copy(update={"width": block.width * factor})
+    assert isinstance(block, models.SpaceParams)
+    channels = math.floor(block.init_channels * factor + 0.5)
     if channels < 1:
-        raise ParamsError("width_multiplier leaves no channel", where=where, got=f"{factor} * {space.init_channels}")
-    return space.model_copy(update={"init_channels": channels})
+        raise ParamsError("width_multiplier leaves no channel", where=where, got=f"{factor} * {block.init_channels}")
+    return block.model_copy(update={"init_channels": channels})
 
 
 def _cells(space: models.SpaceParams) -> tuple[Any, ...]:

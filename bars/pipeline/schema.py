@@ -128,7 +128,9 @@ def _experiment(blocks: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
             "genotype_from": _optional(Name | None, "experiment whose genotype of the same seed it trains"),
             "rank_with": _optional(Name | None, "experiment whose supernets score architectures of its space"),
             "genotype": _optional(_genotype() | str | None, "a genotype, or the path of a genotype.json"),
-            "width_multiplier": _optional(Annotated[float, Field(gt=0)], "factor of space.init_channels"),
+            "width_multiplier": _optional(
+                Annotated[float, Field(gt=0)], "factor of space.init_channels, or of model.width"
+            ),
             "model": _optional(partial(models.ModelParams), "a hand-made network instead of a searched one"),
             "own_recipe": _optional(recipe, "training of the original authors, used with recipe: own"),
             "seeds": _optional(_SEEDS, "seeds of this experiment, if not those of the scale"),

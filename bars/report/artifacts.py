@@ -18,6 +18,7 @@ FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-sear
 # What costs are given relative to: the network of the paper's own re-training that stands in every table.
 REFERENCE = "resnet18-xnor"
 RANDOM, RANKED = "random-architecture", "ranked"
+WIDER, NO_OP_SHORTCUT = "resnet18-xnor-wider", "without-op-shortcut"
 TABLES = ("table1", "table2", "claims", "audit", "ranking")
 FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "figS1", "figS2", "figS3")
 TIMED = ("table2", "claims", "figS2")  # they read the times of the scale's networks
@@ -148,10 +149,11 @@ def _claims(grid: Grid) -> _Wanted:
     cifar = [row.experiment for row in table2() if row.slot == "cifar10"]
     imagenet = ["bars-d", "bars-e", "imagenet-resnet18-xnor", "imagenet-resnet18-xnor-fp"]
     ablations = [row.experiment for row in table1()]
-    for name in (*cifar, *imagenet, *ablations, COLLAPSED, FAILED, STABILISED, RANDOM):
+    beyond = [RANDOM, WIDER, NO_OP_SHORTCUT]
+    for name in (*cifar, *imagenet, *ablations, COLLAPSED, FAILED, STABILISED, *beyond):
         yield name, (METRICS,)
     yield from _fig3(grid)
-    gains = ["bars-a", "resnet18-xnor", "resnet34-xnor", *imagenet, RANDOM, "compact", "compact-x2", *ablations]
+    gains = ["bars-a", "resnet18-xnor", "resnet34-xnor", *imagenet, *beyond, "compact", "compact-x2", *ablations]
     for name in gains:
         if name != "without-gumbel-softmax":  # judged by whether it fails
             yield name, (PREDICTIONS,)

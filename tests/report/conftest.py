@@ -34,7 +34,7 @@ TOP1 = {
     "compact": 0.87, "compact-x1.25": 0.885, "compact-x1.5": 0.90, "compact-x2": 0.915,
     "resnet18-xnor": 0.89, "resnet18-bireal": 0.895, "resnet34-xnor": 0.905, "wrn40-xnor": 0.91, "nin-xnor": 0.85,
     "resnet18-cbcn": 0.90, "resnet18-irnet": 0.902, "bnas": 0.92, "resnet18-react": 0.918,
-    "random-architecture": 0.915, "ranked": 0.9,
+    "resnet18-xnor-wider": 0.912, "without-op-shortcut": 0.9, "random-architecture": 0.915, "ranked": 0.9,
     "imagenet-resnet18-abc": 0.50, "imagenet-resnet18-xnor": 0.55, "imagenet-resnet18-xnor-fp": 0.61,
     "imagenet-bidensenet-xnor": 0.60, "imagenet-resnet18-bireal": 0.63, "imagenet-resnet18-pcnn": 0.64,
     "imagenet-bnas": 0.65,
@@ -238,7 +238,7 @@ class Tree:
             values["top1"] = 0.9 + 0.01 * RANKED_ORDER[seed]
             self.ranked(name, seed)
         elif experiment.kind == "widened":
-            genotype = records.read_genotype(self.path("compact", "derive", "genotype.json", seed))
+            genotype = records.read_genotype(self.path(name, "derive", "genotype.json", seed))
             values["counts"] = genotype_cost(experiment.space, genotype, experiment.data.image_size, 10)
         else:
             values["counts"] = COUNTS.get(name, (40_000 + 7_000 * len(name), 1_000_000 * len(name), 30_000 * len(name)))

@@ -187,7 +187,7 @@ def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any
         )
     assert "ReActNet-18, measured" in found
     assert "ReActNet-18, printed" not in found
-    assert len(rows) == 11 + 2 + 11
+    assert len(rows) == 11 + 3 + 11
     assert figure.axes[0].get_xscale() == "log"
     assert "n = 3" in words(figure)
 
@@ -251,7 +251,7 @@ def test_fig1_tells_printed_from_measured_by_open_gray_markers(whole: Any) -> No
             assert face not in ("#ffffff", style.GRAY)
     shapes = {bar.get_label(): bar[0].get_marker() for bar in figure.axes[0].containers}
     assert shapes["NiN (XNOR), measured"] == shapes["NiN (XNOR), printed"]
-    assert len({marker for label, marker in shapes.items() if label.endswith("measured")}) == 1 + 10
+    assert len({marker for label, marker in shapes.items() if label.endswith("measured")}) == 1 + 11
 
 
 def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:

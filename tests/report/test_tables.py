@@ -23,7 +23,7 @@ from tests.blocks import block
 from tests.report.conftest import PARAMS, Tree
 
 CONV3 = "binary_conv_3x3"
-BEYOND = ("random-architecture", "resnet18-react")
+BEYOND = ("resnet18-xnor-wider", "random-architecture", "resnet18-react")
 
 
 def row_of(table: Table, experiment: str) -> Any:
@@ -43,7 +43,7 @@ def made(name: str, tree: Any, scale: str | None = None) -> Table:
 def test_table2_has_the_printed_rows_in_order_then_extras(whole: Any) -> None:
     table = made("table2", whole)
     assert [row["experiment"] for row in table.rows] == [*(r.experiment for r in table2()), *BEYOND]
-    assert [row["beyond_paper"] for row in table.rows] == [False] * 20 + [True] * 2
+    assert [row["beyond_paper"] for row in table.rows] == [False] * 20 + [True] * len(BEYOND)
     assert table.rows[-1]["method"] == "ReActNet-18"
     assert "| CIFAR-10 | + ReActNet-18 |" in table.markdown()
 
@@ -174,7 +174,7 @@ def test_written_tables_come_in_three_kinds_with_raw_csv(whole: Any, tmp_path: P
     paths = write_table("table2", whole.params, None, whole.folder, tmp_path)
     assert [path.name for path in paths] == ["table2.csv", "table2.html", "table2.md", "table2.tex"]
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
-    assert len(rows) == 22
+    assert len(rows) == 20 + len(BEYOND)
     assert rows[9]["experiment"] == "bars-b"
     assert float(rows[9]["flops"]) == row_of(made("table2", whole), "bars-b")["flops"]
     assert rows[9]["metrics_files"].split()[0] == "tiny/searched/bars-b/seed-0/evaluate/metrics.json"
@@ -196,6 +196,7 @@ def test_table1_has_eight_ablations_the_full_method_and_extras(whole: Any) -> No
         "collapsed-search",
         "failed-search",
         "failed-search-stabilised",
+        "without-op-shortcut",
     ]
     assert row_of(table, "without-gumbel-softmax")["printed_top1_percent"] is None
     assert row_of(table, "without-gumbel-softmax")["printed_top1_text"] == "Failed"
