@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import bars
 from bars import params as models
 from bars.cost import RESIDUAL_BLOCKS, max_biops, min_biops, residual_biops
 from bars.errors import BarsError, GenotypeError, GridError, ParamsError
@@ -15,10 +17,11 @@ from bars.models.baselines import build
 from bars.models.counting import count_model
 from bars.params import BinarizeParams, ModelParams
 from bars.pipeline.experiments import Grid, num_classes
+from bars.pipeline.home import beside
 from bars.pipeline.load import load_params
 from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.blocks import block
-from tests.grids import DELETE
+from tests.grids import DELETE, TREE, edited
 
 MakeGrid = Callable[..., Grid]
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,6 +258,36 @@ def test_a_budget_below_the_smallest_architecture_names_both(make_grid: MakeGrid
     with pytest.raises(GridError, match="budget"):
         grid["a"].inputs("search", 0)
     assert make_grid({"experiments/searched/a/search/budget": {"biops": least}})["a"].budget_biops == least
+
+
+# -------------------------------------------------------------------------------------------------- folders of images
+@pytest.mark.parametrize("where", [".", "elsewhere"])
+@pytest.mark.parametrize("there", [("study",), ("study", "base"), ("base",), ("base", "elsewhere"), ()])
+def test_images_lie_beside_the_file_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, there: tuple[str, ...]
+) -> None:
+    """The including file's own folder first, then the included one's, else the working directory."""
+    for folder in ("study", "base", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    for folder in there:
+        (tmp_path / folder / "pictures").mkdir()
+    (tmp_path / "base/params.yaml").write_text(
+        yaml.safe_dump(edited(TREE, {"scales/tiny/slots/cifar10/data/path": "pictures"}))
+    )
+    (tmp_path / "study/study.yaml").write_text("include: ../base/params.yaml\n")
+    monkeypatch.chdir(tmp_path / where)
+    found = Grid(load_params(tmp_path / "study/study.yaml"))["a"].data.path
+    first = next((folder for folder in there if folder != "elsewhere"), None)
+    assert found is not None
+    assert Path(found).absolute().resolve() == (Path.cwd() if first is None else tmp_path / first).joinpath("pictures")
+    assert not Path(found).is_absolute()
+
+
+def test_nothing_is_looked_for_within_the_package() -> None:
+    """An installed package has a folder `data`, which is code."""
+    package = Path(bars.__file__).parent
+    assert beside([package / "params.yaml"], "data") == "data"
+    assert beside([package.parent / "params.yaml"], "~/data") == "~/data"
 
 
 # -------------------------------------------------------------------------------------------------- widths, recipes

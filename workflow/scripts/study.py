@@ -1,6 +1,7 @@
 """A study in the repository: the records of a finished scale, and the tables, figures and page made from them.
 
 Usage: python -m workflow.scripts.study land RESULTS PARAMS STUDY    copy the records of PARAMS' scale into STUDY
+       python -m workflow.scripts.study networks RESULTS PARAMS STUDY NAME...    add trained networks, packed
        python -m workflow.scripts.study write STUDY                  make its tables, figures and page again
        python -m workflow.scripts.study verify STUDY                 the same, compared with what stands there
 
@@ -10,6 +11,7 @@ Records are what the stages wrote, but for the tensors (*.pt), which are known b
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -18,16 +20,19 @@ from pathlib import Path
 
 import yaml
 
+from bars.commands import export
 from bars.commands.artifact import verify_results
 from bars.errors import BarsError, RecordError
 from bars.pipeline import latency, paths
 from bars.pipeline.experiments import Grid
+from bars.pipeline.files import sha256_file
 from bars.pipeline.load import Params, load_params
+from bars.pipeline.records import Provenance, read_record
 from bars.report.artifacts import FIGURES, TABLES, need_paths
 from bars.report.figures import write_figure
 from bars.report.tables import write_table
 from bars.report.tree import Results
-from workflow.scripts.study_page import page
+from workflow.scripts.study_page import NETWORKS, page
 
 PARAMS, RECORDS, PAGE = "params.yaml", "records", "README.md"
 NOTE = "NOTE.txt"  # words of the one who ran it, for the page: the machine, what else ran on it
@@ -62,6 +67,36 @@ def _genotypes(loaded: Params) -> set[str]:
     return {given for layer in layers if isinstance(given := layer.get("genotype"), str)}
 
 
+def add_network(results: Path, params: Path, study: Path, name: str) -> None:
+    """Export the first finished seed of an experiment into the study, packed only. Raises ExportError, GridError."""
+    experiment = Grid(load_params(params))[name]
+    done = [n for n in experiment.seeds if (results / experiment.file("evaluate", "metrics.json", n)).is_file()]
+    if not done:
+        raise RecordError(f"no result of {name} to export", where=str(results), do="run it, or name another")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / name
+        export.export(params, None, results, name, done[0], made)
+        if not (made / export.PACKED).is_file():
+            raise RecordError(f"{name} has no packed network", where=str(results), do="name another")
+        (made / export.NETWORK).unlink()  # floats: four times the size, and `bars export` makes them
+        shutil.rmtree(study / NETWORKS / name, ignore_errors=True)
+        shutil.copytree(made, study / NETWORKS / name)
+
+
+def foreign_networks(study: Path) -> list[str]:
+    """Networks that are not what their card says, or whose weights are not those that the records are of."""
+    outputs: dict[str, str] = {}
+    for path in (study / RECORDS).rglob(paths.PROVENANCE):
+        outputs |= read_record(path, Provenance).outputs
+    wrong = []
+    for path in sorted((study / NETWORKS).glob("*/model.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        same = sha256_file(path.with_name(export.PACKED)) == card["packed"]["sha256"]
+        same &= all(outputs.get(made) == known for made, known in card["made_from"].items())
+        wrong += [] if same else [str(path.parent.relative_to(study))]
+    return wrong
+
+
 def write(study: Path, out: Path) -> list[Path]:
     """Tables, figures and page of a study, made from its records into ``out``; what has no result yet is left out."""
     records = study / RECORDS
@@ -71,6 +106,8 @@ def write(study: Path, out: Path) -> list[Path]:
     made = [path for name in of_runs for path in _artifact(name, loaded, grid, records, out)]
     for path in [path for path in made if path.suffix not in KEPT]:
         path.unlink()
+    if out != study and (study / NETWORKS).is_dir():
+        shutil.copytree(study / NETWORKS, out / NETWORKS)  # the page lists them
     note = (study / NOTE).read_text(encoding="utf-8") if (study / NOTE).is_file() else ""
     (out / PAGE).write_text(
         page(study.resolve().name, Results(loaded, grid.scale, records), out, note), encoding="utf-8"
@@ -96,7 +133,7 @@ def differences(study: Path) -> list[str]:
     both = made.keys() & there.keys()
     differ = {name for name in both if made[name] != there[name]}
     alike = {name for name in differ if name.endswith(".png") and look_alike(made[name], there[name])}
-    return sorted((differ - alike) | (made.keys() ^ there.keys()))
+    return sorted((differ - alike) | (made.keys() ^ there.keys())) + foreign_networks(study)
 
 
 # A renderer's rounding depends on the processor and on libraries: it moves shades at the edges of lines and letters.
@@ -118,6 +155,9 @@ def main(*words: str) -> int:
         case ("land", results, params, study):
             Path(study).mkdir(parents=True, exist_ok=True)
             land(Path(results), Path(params), Path(study))
+        case ("networks", results, params, study, *names) if names:
+            for name in names:
+                add_network(Path(results), Path(params), Path(study), name)
         case ("write", study):
             write(Path(study), Path(study))
         case ("verify", study):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,11 @@ from statistics import median
 from bars.pipeline import paths
 from bars.pipeline.durations import duration
 from bars.report import ran
+from bars.report.paper import table1, table2
 from bars.report.summary import measured
 from bars.report.tree import Results, Runs
+
+NETWORKS = "networks"
 
 
 def page(name: str, results: Results, out: Path, note: str = "") -> str:
@@ -29,8 +33,9 @@ def page(name: str, results: Results, out: Path, note: str = "") -> str:
         f"accuracy on {images:,} test images.",
         "",
         *([note.strip(), ""] if note else []),
-        *_accuracies(runs),
+        *_accuracies(results, runs),
         "",
+        *_networks(out / NETWORKS),
         *_verdicts(out / "claims.csv"),
         *_took(results),
         "",
@@ -41,16 +46,38 @@ def page(name: str, results: Results, out: Path, note: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _accuracies(runs: list[Runs]) -> Iterator[str]:
+def _accuracies(results: Results, runs: list[Runs]) -> Iterator[str]:
+    printed = {row.experiment: row.label for row in (*table1(), *table2())}
+    several = len({found.dataset for found in runs}) > 1
     yield "| network | top-1 [%], mean ± sd | n | BiOps [M] | of its budget |"
     yield "|---|---|---|---|---|"
     rows = [(found, measured(found)) for found in runs]
     for found, row in sorted(rows, key=lambda item: -float(item[1]["top1_mean_percent"] or 0)):
         spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
         share = "" if row["budget_reached"] is None else f"{row['budget_reached']:.0%}"
-        label = found.experiment.label if found.experiment else found.name
+        name = found.name
+        label = results.beside(name, printed[name]) if name in printed else results.label(name)
+        label += f" ({found.dataset})" if several else ""
         accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
         yield f"| {label} | {accuracy} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
+
+
+def _networks(folder: Path) -> Iterator[str]:
+    """Trained networks that are part of the study, each in a folder that ``bars predict`` and ``bars.packed`` take."""
+    cards = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/model.json"))
+    }
+    if not cards:
+        return
+    yield "Trained networks, packed (docs/PACKED.md):"
+    yield ""
+    yield "| network | seed | top-1 on test [%] | bytes | SHA-256 of network.bars |"
+    yield "|---|---|---|---|---|"
+    for name, card in cards.items():
+        packed, top1 = card["packed"], f"{100 * card['test']['top1']:.1f}"
+        cells = f"[{name}]({folder.name}/{name})", card["seed"], top1, f"{packed['bytes']:,}", f"`{packed['sha256']}`"
+        yield f"| {' | '.join(map(str, cells))} |"
+    yield ""
 
 
 def _verdicts(claims: Path) -> Iterator[str]:
