@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import bars.packed
 from bars.cli import main
 from bars.errors import RecordError
 from bars.pipeline import paths
@@ -32,6 +33,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in paths.STAGES:
             assert main([name, "a", "--seed", str(SEED)]) == 0
         assert study.main("land", "results", "params.yaml", "landed") == 0
+        assert study.main("networks", "results", "params.yaml", "landed", "a") == 0
         assert study.main("write", "landed") == 0
     return folder / "landed"
 
@@ -57,6 +59,34 @@ def test_it_is_verified_and_a_changed_table_is_told(copy: Path, capsys: pytest.C
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"{copy}/{name} is not what the records give" for name in ("README.md", "invented.csv")
     ]
+
+
+def test_a_trained_network_is_part_of_it_and_runs(landed: Path) -> None:
+    folder = landed / "networks/a"
+    assert {path.name for path in folder.iterdir()} == {"network.bars", "model.json", "genotype.json"}
+    network = bars.packed.load(folder)
+    said = network.predict(np.zeros((2, network.card["image_size"], network.card["image_size"], 3), np.uint8))
+    assert said.shape == (2, len(network.classes))
+    assert f"[a](networks/a) | {SEED} |" in (landed / "README.md").read_text()
+
+
+@pytest.mark.parametrize("changed", ["network.bars", "model.json"])
+def test_a_network_of_other_weights_is_told(copy: Path, capsys: pytest.CaptureFixture[str], changed: str) -> None:
+    path = copy / "networks/a" / changed
+    if changed == "model.json":
+        card = json.loads(path.read_text())
+        card["made_from"] = dict.fromkeys(card["made_from"], "0" * 64)
+        path.write_text(json.dumps(card))
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    assert study.main("verify", str(copy)) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == f"{copy}/networks/a is not what the records give"
+
+
+def test_a_network_that_was_not_trained_is_refused(landed: Path, tmp_path: Path) -> None:
+    project = landed.parent
+    with contextlib.chdir(project), pytest.raises(RecordError, match="no result of b"):
+        study.main("networks", "results", "params.yaml", str(tmp_path), "b")
 
 
 def test_a_changed_record_is_refused(copy: Path) -> None:
