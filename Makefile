@@ -1,10 +1,12 @@
 # The common tasks. `make help` lists them. To use an environment of your own (conda, uv, ...):
 #     make SETUP=no VENV=$CONDA_PREFIX
 # Without a GPU: make CPU=yes takes PyTorch's builds for the CPU, without 4 GB of CUDA libraries (Linux).
+# Jobs are forks of a process that has torch loaded (Linux); PRELOAD=no: each is a process of its own.
 PYTHON ?= python3.11
 VENV   ?= .venv
 SETUP  ?= yes
 CPU    ?= no
+PRELOAD ?= yes
 CORES  ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 TARGET ?= results/table2.csv
 ARGS   ?=
@@ -18,6 +20,8 @@ ENV := $(VENV)/.complete
 else
 ENV :=
 endif
+
+export BARS_PRELOAD := $(PRELOAD)
 
 .DEFAULT_GOAL := main
 .PHONY: main all test test-all lint types format dvc report adopt verify orphans clean environment lock help
