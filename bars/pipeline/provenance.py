@@ -28,7 +28,10 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "pydan
 
 @dataclass
 class StageRun:
-    """What is known when a stage starts; ``finish`` writes its provenance.json."""
+    """What is known when a stage starts; ``finish`` writes its provenance.json.
+
+    What both have goes over under its name; only ``modules``, ``results`` and ``clock`` are not recorded.
+    """
 
     stage: str
     experiment: str
@@ -62,29 +65,17 @@ class StageRun:
             for file in sorted(written.iterdir())
             if file.name != paths.PROVENANCE
         }
-        record = Provenance(
-            stage=self.stage,
-            experiment=self.experiment,
-            group=self.group,
-            scale=self.scale,
-            seed=self.seed,
-            study=self.study,
-            code={"version": bars.__version__, **git_state(), "modules_sha256": closure_sha256(*self.modules)},
-            params=self.params,
-            params_sha256=sha256_json(self.params),
-            inputs=self.inputs,
-            outputs=outputs,
-            libraries=library_versions(),
-            device=self.device,
-            precision=self.precision,
-            passes=self.passes,
-            threads=self.threads,
-            processes=self.processes,
-            started=self.started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self.clock, 3),
-            peak_memory_mb=round(peak_memory_mb(), 1),
-            peak_device_memory_mb=self.peak_device_memory_mb,
-        )
+        found = {
+            "code": {"version": bars.__version__, **git_state(), "modules_sha256": closure_sha256(*self.modules)},
+            "params_sha256": sha256_json(self.params),
+            "outputs": outputs,
+            "libraries": library_versions(),
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self.clock, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+        }
+        known = {name: value for name, value in vars(self).items() if name in Provenance.model_fields}
+        record = Provenance.model_validate(known | found)
         write_record(written / paths.PROVENANCE, record)
         return record
 
