@@ -29,6 +29,11 @@ class Predictions:
         """Which images were classified correctly [N]."""
         return np.equal(self.labels, self.predicted)
 
+    @property
+    def top1(self) -> float:
+        """Accuracy, a fraction."""
+        return int(self.right.sum()) / len(self.labels)
+
     def confusion(self, classes: int) -> NDArray[np.int64]:
         """Images by true class (row) and predicted class (column) [C, C]."""
         return np.bincount(self.labels * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
