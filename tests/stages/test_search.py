@@ -152,10 +152,10 @@ def test_every_option_of_binarisation_acts(changes: dict[str, Any]) -> None:
 def test_alphas_rest_during_warm_up_and_are_all_moved_after_it() -> None:
     by_epoch: dict[int, list[float]] = {}
     for row in BASE.alphas:
-        by_epoch.setdefault(row["epoch"], []).append(row["logit"])
+        by_epoch.setdefault(row.epoch, []).append(row.logit)
     assert by_epoch[0] == by_epoch[1]
     assert all(a != b for a, b in zip(by_epoch[1], by_epoch[2], strict=True))
-    assert all(abs(sum(p["prob"] for p in BASE.alphas[i : i + 3]) - 1) < 1e-12 for i in range(0, 9, 3))
+    assert all(abs(sum(p.prob for p in BASE.alphas[i : i + 3]) - 1) < 1e-12 for i in range(0, 9, 3))
 
 
 def test_no_batch_is_fetched_to_be_thrown_away() -> None:
