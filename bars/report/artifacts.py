@@ -55,17 +55,17 @@ def needs(name: str, grid: Grid) -> list[Need]:
 
 
 def need_paths(name: str, grid: Grid) -> list[str]:
-    """The same as paths relative to the results folder, each once, and the times of the scale's networks.
-
-    A search taken over from another run lies there.
-    """
-    paths = dict[str, None]()
-    for need in needs(name, grid):
-        for file in need.files:
-            stage, _, base = file.partition("/")
-            paths[grid[need.experiment].file(stage, base, need.seed)] = None
+    """The same as paths relative to the results folder, each once, and the times of the scale's networks."""
+    many = needs(name, grid)
+    paths = dict.fromkeys(path_of(grid[need.experiment], file, need.seed) for need in many for file in need.files)
     paths |= dict.fromkeys(latency.outputs(grid)[:1] if name in TIMED else ())
     return list(paths)
+
+
+def path_of(experiment: Experiment, file: str, seed: int) -> str:
+    """Path of a run's ``stage/name``, relative to the results folder; a search taken over from another run lies there."""
+    stage, name = file.split("/")
+    return experiment.file(stage, name, seed)
 
 
 def parameters(name: str, grid: Grid) -> dict[str, Any]:
