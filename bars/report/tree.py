@@ -102,6 +102,13 @@ class Results:
         label = self.label(name)
         return printed if label == name else f"{printed}: {label}"
 
+    def absence(self, name: str, what: str) -> str:
+        """Why an experiment has no ``what``."""
+        experiment = self.experiment(name)
+        if experiment is None:
+            return "not in the grid"
+        return f"not run: {experiment.reason}" if experiment.reason else f"no {what} yet"
+
     @property
     def read(self) -> list[Runs]:
         """The runs that were asked for so far."""
