@@ -63,7 +63,7 @@ def need_paths(name: str, grid: Grid) -> list[str]:
 
 
 def path_of(experiment: Experiment, file: str, seed: int) -> str:
-    """Path of a run's ``stage/name``, relative to the results folder; a search taken over from another run lies there."""
+    """Path of a run's ``stage/name`` within the results folder; what was taken over from another run lies there."""
     stage, name = file.split("/")
     return experiment.file(stage, name, seed)
 
