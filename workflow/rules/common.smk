@@ -121,11 +121,6 @@ def code(*modules):
     return [local(beside(path, root)) for path in sources.closure(*modules)]
 
 
-def data_params(wildcards):
-    """Params function: what decides a data set's split."""
-    return canonical(GRID.dataset_params(wildcards.dataset))
-
-
 def any_of(names):
     """Wildcard constraint: one of these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -237,20 +232,10 @@ def group_outputs(group):
     ]
 
 
-def evaluated():
-    """metrics.json of every run of the active scale."""
-    return [f"{RESULTS}/{e.file('evaluate', 'metrics.json', seed)}" for e in RUNNABLE for seed in e.seeds]
-
-
 # ------------------------------------------------------------------------------------------------ tables and figures
 def artifact_outputs(name):
     """Files of a table or figure."""
     return [f"{'figures' if name in FIGURES else RESULTS}/{name}.{suffix}" for suffix in kinds(name)]
-
-
-def page_template():
-    """What the page for reviewers is filled into."""
-    return local(beside("bars/report/data/page.html.j2"))
 
 
 def artifact_code(name):
