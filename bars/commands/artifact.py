@@ -19,7 +19,21 @@ Write = Callable[[str, Params, str | None, Path, Path], list[Path]]
 _NAMED = 5
 
 
-def write_artifact(write: Write, name: str, params: Path, scale: str | None, results: Path, out: Path) -> int:
+def table(name: str, params: Path, scale: str | None, results: Path, out: Path | None) -> int:
+    """Write one table, by default among the results."""
+    from bars.report.tables import write_table
+
+    return _write(write_table, name, params, scale, results, out or results)
+
+
+def figure(name: str, params: Path, scale: str | None, results: Path, out: Path | None) -> int:
+    """Write one figure, by default into ``figures`` here."""
+    from bars.report.figures import write_figure
+
+    return _write(write_figure, name, params, scale, results, out or Path("figures"))
+
+
+def _write(write: Write, name: str, params: Path, scale: str | None, results: Path, out: Path) -> int:
     """Write one table or figure and print its files; results that do not chain back to their data are refused.
 
     A copy stays in the scale's own folder: the files in ``out`` are those of the study and scale that wrote last.
@@ -36,14 +50,14 @@ def write_artifact(write: Write, name: str, params: Path, scale: str | None, res
     return 0
 
 
-def write_report(params: Path, scale: str | None, results: Path, figures: Path, out: Path) -> int:
-    """Write the page for reviewers, of results that chain back to their data."""
+def report(params: Path, scale: str | None, results: Path, figures: Path | None, out: Path) -> int:
+    """Write the page for reviewers, of results that chain back to their data, with the figures that lie beside them."""
     from bars.report.page import write_page
 
     loaded = load_params(params)
     for name in (*TABLES, *FIGURES):
         verify_results(name, Grid(loaded, scale), results)
-    print(write_page(loaded, scale, results, figures, out))
+    print(write_page(loaded, scale, results, figures or results.parent / "figures", out))
     return 0
 
 
