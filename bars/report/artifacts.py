@@ -164,7 +164,7 @@ def _claims(grid: Grid) -> _Wanted:
 
 def _searches(grid: Grid) -> _Wanted:
     for experiment in grid:
-        if experiment.kind == "searched" and experiment.search_from is None:
+        if "search" in experiment.stages:
             yield experiment.name, (EPOCHS,)
 
 
