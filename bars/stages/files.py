@@ -29,7 +29,7 @@ def announce(job: Job) -> None:
     job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     job.run.threads = runtime.threads
     job.run.precision = resolved.precision
-    if job.stage in ("search", "retrain"):  # the others compute with torch's passes
+    if job.stage in paths.TRAINING:  # the others compute with torch's passes
         job.run.passes = resolved.passes
 
 

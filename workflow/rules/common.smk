@@ -81,8 +81,6 @@ onstart:
 # running job. tee outlives an interrupt, so that the last words are kept.
 # exec: no shell stays between Snakemake and the stage, which ends with its parent (bars/commands/parent.py).
 BARS = "exec python -m bars {params.command} > >(tee -ia {log:q} >&2) 2>&1"
-# Stages that go on from their checkpoint when they are run again.
-RESUMED = ("search", "retrain")
 
 
 def memory(wildcards, attempt):

@@ -42,7 +42,7 @@ for stage in paths.STAGES:
             group=any_of(GROUPS),
             experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
             seed=r"\d+",
-        retries: 1 if stage in RESUMED else 0
+        retries: 1 if stage in paths.TRAINING else 0  # they go on from their checkpoint
         conda:
             ENVIRONMENT
         threads: lambda wildcards: experiment_of(wildcards).runtime.threads
