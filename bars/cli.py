@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bars
-from bars.errors import BarsError, GridError
+from bars.errors import BarsError
 from bars.pipeline.home import home
 from bars.pipeline.paths import STAGES
 
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.params is None and args.command != "init":
         args.params = _params()
     try:
-        status = int(args.run(args))
+        status = _call(args)
         sys.stdout.flush()
         return status
     except BarsError as error:
@@ -60,101 +62,11 @@ def _explain(args: argparse.Namespace, message: str) -> None:
     print(message, file=sys.stderr)
 
 
-# ----------------------------------------------------------------------------------------------------- commands
-def _init(args: argparse.Namespace) -> int:
-    from bars.commands.init import init
-
-    return init(args.folder)
-
-
-def _experiments(args: argparse.Namespace) -> int:
-    from bars.commands.listing import list_experiments
-
-    return list_experiments(args.params, args.scale, as_json=args.json)
-
-
-def _cost(args: argparse.Namespace) -> int:
-    if args.time:
-        from bars.commands.times import show_times
-
-        return show_times(args.params, args.scale, args.results, args.name, as_json=args.json)
-    from bars.commands.cost import show_cost
-
-    return show_cost(args.params, args.scale, args.results, args.name, args.seed, as_json=args.json)
-
-
-def _data(args: argparse.Namespace) -> int:
-    from bars.commands.data import run_data
-
-    return run_data(args.params, args.scale, args.results, args.name)
-
-
-def _stage(args: argparse.Namespace) -> int:
-    from bars.commands.run import run_stage
-
-    return run_stage(args.params, args.scale, args.results, args.command, args.name, args.seed)
-
-
-def _table(args: argparse.Namespace) -> int:
-    from bars.commands.artifact import write_artifact
-    from bars.report.tables import write_table
-
-    out = args.out or args.results
-    return write_artifact(write_table, args.name, args.params, args.scale, args.results, out)
-
-
-def _figure(args: argparse.Namespace) -> int:
-    from bars.commands.artifact import write_artifact
-    from bars.report.figures import write_figure
-
-    out = args.out or Path("figures")
-    return write_artifact(write_figure, args.name, args.params, args.scale, args.results, out)
-
-
-def _report(args: argparse.Namespace) -> int:
-    from bars.commands.artifact import write_report
-
-    return write_report(
-        args.params, args.scale, args.results, args.figures or args.results.parent / "figures", args.out
-    )
-
-
-def _export(args: argparse.Namespace) -> int:
-    from bars.commands.export import export
-
-    return export(args.params, args.scale, args.results, args.name, args.seed, args.out)
-
-
-def _predict(args: argparse.Namespace) -> int:
-    from bars.commands.predict import predict
-
-    return predict(args.model, args.images, as_json=args.json, threads=args.threads)
-
-
-def _latency(args: argparse.Namespace) -> int:
-    if args.model is None:
-        from bars.commands.measure import measure_scale
-
-        options = {"--batch": args.batch, "--threads": args.threads, "--rounds": args.rounds}
-        options |= {"--json": True} if args.json else {}
-        given = [name for name, value in options.items() if value is not None]
-        if given:
-            raise GridError(
-                "without a model the params file says how its networks are timed",
-                where=" ".join(given),
-                do="set latency in the params file, or name a model",
-            )
-        return measure_scale(args.params, args.scale, args.results)
-    from bars.commands.latency import latency
-
-    threads, rounds = (value if value is not None else usual for value, usual in ((args.threads, 1), (args.rounds, 20)))
-    return latency(args.model, args.batch or [1, 64], threads, rounds, as_json=args.json)
-
-
-def _doctor(args: argparse.Namespace) -> int:
-    from bars.commands.doctor import examine
-
-    return examine(args.params, args.scale, args.results)
+def _call(args: argparse.Namespace) -> int:
+    """Run the function of a command, whose module is imported only now, with those arguments that it names."""
+    module, function = args.run.split(".")
+    run = getattr(importlib.import_module(f"bars.commands.{module}"), function)
+    return int(run(**{name: getattr(args, name) for name in inspect.signature(run).parameters}))
 
 
 # ----------------------------------------------------------------------------------------------------- arguments
@@ -173,51 +85,52 @@ def _parser() -> argparse.ArgumentParser:
 
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, what: str, run: object) -> argparse.ArgumentParser:
+    def command(name: str, what: str, run: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", parents=[scaled])
         sub.set_defaults(run=run)
         return sub
 
     sub = commands.add_parser("init", help="write a folder for a study of your own", parents=[common])
-    sub.set_defaults(run=_init)
+    sub.set_defaults(run="init.init")
     sub.add_argument("folder", type=Path, metavar="DIR", help="where to")
-    sub = command("experiments", "list every experiment of the grid", _experiments)
-    sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = command("cost", "operations and parameters of an experiment's network", _cost)
+    sub = command("experiments", "list every experiment of the grid", "listing.list_experiments")
+    sub.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    sub = command("cost", "operations and parameters of an experiment's network", "cost.show_cost")
     sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
     sub.add_argument("--seed", type=int, metavar="N", help="whose genotype (default: the first seed)")
     sub.add_argument("--time", action="store_true", help="instead: hours and memory of its stages, from recorded runs")
-    sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = command("data", "split a data set into train, valid and test", _data)
+    sub.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    sub = command("data", "split a data set into train, valid and test", "data.run_data")
     sub.add_argument("name", metavar="DATASET", help="a slot (cifar10, imagenet), or SLOT-search")
     for stage in STAGES:
-        sub = command(stage, f"the stage {stage} of one experiment at one seed", _stage)
+        sub = command(stage, f"the stage {stage} of one experiment at one seed", "run.run_stage")
+        sub.set_defaults(stage=stage)
         sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
         sub.add_argument("--seed", type=int, required=True, metavar="N", help="one of the scale's seeds")
-    for kind, run, names in (("table", _table, "table1, table2, claims, audit"), ("figure", _figure, "fig1 to fig6")):
-        sub = command(kind, f"write one {kind} from the results", run)
+    for kind, names in (("table", "table1, table2, claims, audit"), ("figure", "fig1 to fig6")):
+        sub = command(kind, f"write one {kind} from the results", f"artifact.{kind}")
         sub.add_argument("name", metavar="NAME", help=names)
         sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: results, or figures)")
-    sub = command("report", "write one page for reviewers: verdicts, figures, tables, what ran", _report)
+    sub = command("report", "write one page for reviewers: verdicts, figures, tables, what ran", "artifact.report")
     sub.add_argument("--figures", type=Path, metavar="DIR", help="the figures drawn (default: figures, beside results)")
     sub.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
-    sub = command("export", "write a trained network as ONNX and packed, with its genotype and a card", _export)
+    sub = command("export", "write a trained network as ONNX and packed, with its genotype and a card", "export.export")
     sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
     sub.add_argument("--seed", type=int, required=True, metavar="N", help="one of the scale's seeds")
     sub.add_argument("--out", type=Path, metavar="DIR", help="where to (default: exports/SCALE/NAME/seed-N)")
-    sub = command("predict", "what an exported network says of images", _predict)
+    sub = command("predict", "what an exported network says of images", "predict.predict")
     sub.add_argument("model", type=Path, metavar="MODEL", help="a folder of bars export, its network.bars or .onnx")
     sub.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
     sub.add_argument("--threads", type=int, default=0, metavar="N", help="0 (default): as many as cores")
-    sub.add_argument("--json", action="store_true", help="as JSON, not CSV")
-    sub = command("latency", "the time of networks on this machine, packed and in floats", _latency)
+    sub.add_argument("--json", dest="as_json", action="store_true", help="as JSON, not CSV")
+    sub = command("latency", "the time of networks on this machine, packed and in floats", "measure.measure")
     what = "a folder of bars export, its network.bars or .onnx; without: a scale's networks, into its results"
     sub.add_argument("model", type=Path, nargs="?", metavar="MODEL", help=what)
     sub.add_argument("--batch", type=int, action="append", metavar="N", help="again for more (default: 1 and 64)")
     sub.add_argument("--threads", type=int, metavar="N", help="of each runtime (default: 1)")
     sub.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 20)")
-    sub.add_argument("--json", action="store_true", help="as JSON")
-    command("doctor", "what is there, and what would stop a run", _doctor)
+    sub.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    command("doctor", "what is there, and what would stop a run", "doctor.examine")
     return parser
 
 

@@ -66,24 +66,26 @@ def stage_sizes(params: SpaceParams, image_size: int) -> tuple[int, ...]:
     return tuple(first >> s for s in range(params.stages))
 
 
-def _norm(params: SpaceParams, c: int) -> int:
-    return 2 * c if params.norm == "edge" else 0
+def _float_unit(kernel: int, c_in: int, c_out: int, size_out: int) -> Cost:
+    """A float convolution and the affine norm behind it."""
+    ops, weights = conv(kernel, c_in, c_out, size_out)
+    return Cost(ops, 0, weights + 2 * c_out)
+
+
+def _binary_unit(params: SpaceParams, kernel: int, c_in: int, c_out: int, size_out: int) -> Cost:
+    """A binary convolution and the norm before it, which is affine where there is one per edge."""
+    ops, weights = conv(kernel, c_in, c_out, size_out)
+    return Cost(0, ops, weights + (2 * c_in if params.norm == "edge" else 0))
 
 
 def stem_cost(params: SpaceParams, image_size: int, c: int) -> Cost:
     """The stem: 3 -> c channels, and optionally the authors' float 1x1 to 4c."""
     if params.stem == "imagenet":
-        half = max(1, c // 2)
-        first, w1 = conv(3, 3, half, image_size // 2)
-        second, w2 = conv(3, half, c, image_size // 4)
-        cost, size = Cost(first + second, 0, w1 + 2 * half + w2 + 2 * c), image_size // 4
+        half, size = max(1, c // 2), image_size // 4
+        cost = _float_unit(3, 3, half, image_size // 2).plus(_float_unit(3, half, c, size))
     else:
-        ops, weights = conv(3, 3, c, image_size)
-        cost, size = Cost(ops, 0, weights + 2 * c), image_size
-    if params.stem_expand == "conv1x1":
-        ops, weights = conv(1, c, params.nodes * c, size)
-        cost = cost.plus(Cost(ops, 0, weights + 2 * params.nodes * c))
-    return cost
+        cost, size = _float_unit(3, 3, c, image_size), image_size
+    return cost.plus(_float_unit(1, c, params.nodes * c, size)) if params.stem_expand == "conv1x1" else cost
 
 
 def head_cost(nodes: int, c: int, num_classes: int) -> Cost:
@@ -93,12 +95,10 @@ def head_cost(nodes: int, c: int, num_classes: int) -> Cost:
 
 def normal_cell_cost(params: SpaceParams, edges: Mapping[tuple[int, int], str], size: int, c_in: int, c: int) -> Cost:
     """A normal cell whose input has c_in channels per node and which works at c channels per node."""
-    ops, weights = conv(1, params.nodes * c_in, c, size)
-    cost = Cost(0, ops, weights + _norm(params, params.nodes * c_in))
+    cost = _binary_unit(params, 1, params.nodes * c_in, c, size)
     for primitive in edges.values():
         if (kernel := kernel_size(primitive)) is not None:
-            ops, weights = conv(kernel, c, c, size)
-            cost = cost.plus(Cost(0, ops, weights + _norm(params, c)))
+            cost = cost.plus(_binary_unit(params, kernel, c, c, size))
     return cost
 
 
@@ -106,16 +106,13 @@ def reduction_cell_cost(
     params: SpaceParams, edges: Mapping[tuple[int, int], str], size: int, c_in: int, c_out: int
 ) -> Cost:
     """A reduction cell from size x size to half of it, at c_out channels per node; node 0's edges have stride 2."""
-    ops, weights = conv(1, params.nodes * c_in, c_out // 2, size)
-    cost = Cost(0, ops, weights + _norm(params, params.nodes * c_in))
+    cost = _binary_unit(params, 1, params.nodes * c_in, c_out // 2, size)
     for (source, _), primitive in edges.items():
         if (kernel := kernel_size(primitive)) is not None:
             c = c_out // 2 if source == 0 else c_out
-            ops, weights = conv(kernel, c, c_out, size // 2)
-            cost = cost.plus(Cost(0, ops, weights + _norm(params, c)))
+            cost = cost.plus(_binary_unit(params, kernel, c, c_out, size // 2))
     if params.cell_shortcut and params.reduction_shortcut == "binary_conv":
-        ops, weights = conv(3, params.nodes * c_in, params.nodes * c_out, size // 2)
-        cost = cost.plus(Cost(0, ops, weights + _norm(params, params.nodes * c_in)))
+        cost = cost.plus(_binary_unit(params, 3, params.nodes * c_in, params.nodes * c_out, size // 2))
     return cost
 
 

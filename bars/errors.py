@@ -5,6 +5,8 @@ The command line prints such an error as one message and exits with status 2 (ba
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class BarsError(Exception):
     """Base of every error a user can cause or mend; ``exit_status`` is what the command line returns."""
@@ -21,16 +23,12 @@ class BarsError(Exception):
         do: str | None = None,
     ) -> None:
         self.what, self.where, self.got, self.allowed, self.do = what, where, got, allowed, do
-        lines = [what]
-        if where is not None:
-            lines.append(f"  where:   {where}")
-        if got is not None:
-            lines.append(f"  got:     {got}")
-        if allowed is not None:
-            lines.append(f"  allowed: {allowed}")
-        if do is not None:
-            lines.append(f"  do:      {do}")
-        super().__init__("\n".join(lines))
+        told = {"where:": where, "got:": got, "allowed:": allowed, "do:": do}
+        super().__init__("\n".join([what, *(f"  {key:8} {text}" for key, text in told.items() if text is not None)]))
+
+    def at(self, where: str) -> Self:
+        """The same error, found at another place."""
+        return type(self)(self.what, where=where, got=self.got, allowed=self.allowed, do=self.do)
 
 
 class ParamsError(BarsError):

@@ -47,7 +47,8 @@ def measure(options: Options) -> Tables:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (count,), generator=generator)
-    split = Split("random", tuple("0123456789"), SIZE, tuple(range(count)), (), (), MEAN, STD, {}, "", {})
+    about = {"dataset": "random", "classes": tuple("0123456789"), "image_size": SIZE}
+    split = Split.model_construct(**about, channel_mean=MEAN, channel_std=STD)
     part = MemoryPart("train", split, pixels, labels, Augmentation(padding=PADDING, flip=True))
     dataset = Images(pixels.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist())
 

@@ -5,7 +5,6 @@ On a machine that does other work too, processor time says more than a clock.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from bars.models.native import Native
 from bars.training.runtime import Runtime
 from benchmarks.options import Options, Row, Tables
 from benchmarks.steps import Step
-from benchmarks.timing import ratios, summary
+from benchmarks.timing import processor_seconds, ratios, rounds, summary
 from benchmarks.variants import Size, retrain_step, search_step
 
 TORCH, NATIVE = "torch's passes", "native passes"
@@ -40,14 +39,7 @@ def measure(options: Options) -> Tables:
 def _compare(make: Callable[[Runtime], Step], options: Options) -> list[Row]:
     plain = Runtime(options.device)
     steps = {TORCH: make(plain), NATIVE: make(replace(plain, native=Native()))}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(options.rounds):
-        for name, step in steps.items():
-            start = time.thread_time()
-            step()
-            seconds[name].append(time.thread_time() - start)
+    seconds = rounds(steps, options.rounds, warmup=1, clock=processor_seconds)
     times = ratios(seconds, TORCH)
     return [
         {"variant": name, **summary(own), "times as fast": times[name], "target": TARGET if name == NATIVE else ""}

@@ -30,12 +30,8 @@ def projections(rows: Sequence[dict[str, Any]], sizes: dict[str, Size]) -> list[
 
 
 def _fastest(rows: Sequence[dict[str, Any]], what: str) -> float | None:
-    own = [float(r["ms"]) for r in rows if r["what"] == what and "ms" in r and _ours(r["variant"])]
+    own = [float(r["ms"]) for r in rows if r["what"] == what and "ms" in r and r["variant"].startswith("ours")]
     return min(own, default=None)
-
-
-def _ours(variant: str) -> bool:
-    return variant.startswith("ours")
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> None:

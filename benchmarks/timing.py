@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from bars.packed.machine import describe
 
 
 class Clock:
@@ -35,11 +36,22 @@ class Clock:
         return float(begin.elapsed_time(end)) / 1e3
 
 
+def processor_seconds(call: Callable[[], object]) -> float:
+    """Of this thread, in one call: other work on the machine adds nothing."""
+    start = time.thread_time()
+    call()
+    return time.thread_time() - start
+
+
 def rounds(
-    variants: Mapping[str, Callable[[], object]], n: int, device: torch.device | str = "cpu", warmup: int = 2
+    variants: Mapping[str, Callable[[], object]],
+    n: int,
+    device: torch.device | str = "cpu",
+    warmup: int = 2,
+    clock: Callable[[Callable[[], object]], float] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of ``n`` calls of each variant, one after the other in every round, so that all see the same machine."""
-    clock = Clock(device)
+    clock = clock or Clock(device)
     for call in variants.values():
         for _ in range(warmup):
             call()
@@ -65,18 +77,8 @@ def ratios(seconds: Mapping[str, Sequence[float]], against: str) -> dict[str, fl
 
 def environment(device: torch.device | str) -> dict[str, Any]:
     """What a reader needs to judge the numbers."""
-    found: dict[str, Any] = {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": str(device),
-    }
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        found["cpu"] = names[0] if names else "unknown"
+    found: dict[str, Any] = describe() | {"torch": torch.__version__, "python": platform.python_version()}
+    found |= {"machine": platform.machine(), "threads": torch.get_num_threads(), "device": str(device)}
     if torch.device(device).type == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
     return found

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 import json
 import os
@@ -101,7 +103,7 @@ def test_failures_inside(
 ) -> None:
     from bars.commands import listing
 
-    def fail(*args: object, **kwargs: object) -> int:
+    def fail() -> int:
         raise error
 
     monkeypatch.setattr(listing, "list_experiments", fail)
@@ -276,3 +278,16 @@ def test_durations(seconds: float, said: str) -> None:
 def test_environment_of_these_tests() -> None:
     """Nothing above may have written into the repository."""
     assert not os.path.exists(ROOT / "results/tiny")
+
+
+@pytest.mark.parametrize("words", [
+    ["init", "d"], ["experiments"], ["cost", "a"], ["data", "d"], ["search", "a", "--seed", "0"], ["table", "table1"],
+    ["figure", "fig1"], ["report"], ["export", "a", "--seed", "0"], ["predict", "m", "i"], ["latency"], ["doctor"],
+])  # fmt: skip
+def test_every_command_has_a_function_whose_arguments_are_its_options(words: list[str]) -> None:
+    args = cli._parser().parse_args(words)
+    module, function = args.run.split(".")
+    taken = inspect.signature(getattr(importlib.import_module(f"bars.commands.{module}"), function)).parameters
+    assert set(taken) <= set(vars(args))
+    left = {"params", "results", "traceback", "scale", "command", "run"}  # of every command, whatever it reads
+    assert set(vars(args)) - set(taken) <= left

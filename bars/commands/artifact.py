@@ -5,20 +5,35 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bars.errors import RecordError
 from bars.pipeline import latency, paths
 from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.load import Params, load_params
 from bars.pipeline.ownership import report_dir
-from bars.pipeline.provenance import other_params, other_params_in, verify_chain, verify_inputs
+from bars.pipeline.provenance import other_params, verify_chain, verify_inputs
 from bars.report.artifacts import FIGURES, TABLES, TIMED, need_paths, needs
 
 Write = Callable[[str, Params, str | None, Path, Path], list[Path]]
 _NAMED = 5
 
 
-def write_artifact(write: Write, name: str, params: Path, scale: str | None, results: Path, out: Path) -> int:
+def table(name: str, params: Path, scale: str | None, results: Path, out: Path | None) -> int:
+    """Write one table, by default among the results."""
+    from bars.report.tables import write_table
+
+    return _write(write_table, name, params, scale, results, out or results)
+
+
+def figure(name: str, params: Path, scale: str | None, results: Path, out: Path | None) -> int:
+    """Write one figure, by default into ``figures`` here."""
+    from bars.report.figures import write_figure
+
+    return _write(write_figure, name, params, scale, results, out or Path("figures"))
+
+
+def _write(write: Write, name: str, params: Path, scale: str | None, results: Path, out: Path) -> int:
     """Write one table or figure and print its files; results that do not chain back to their data are refused.
 
     A copy stays in the scale's own folder: the files in ``out`` are those of the study and scale that wrote last.
@@ -35,14 +50,14 @@ def write_artifact(write: Write, name: str, params: Path, scale: str | None, res
     return 0
 
 
-def write_report(params: Path, scale: str | None, results: Path, figures: Path, out: Path) -> int:
-    """Write the page for reviewers, of results that chain back to their data."""
+def report(params: Path, scale: str | None, results: Path, figures: Path | None, out: Path) -> int:
+    """Write the page for reviewers, of results that chain back to their data, with the figures that lie beside them."""
     from bars.report.page import write_page
 
     loaded = load_params(params)
     for name in (*TABLES, *FIGURES):
         verify_results(name, Grid(loaded, scale), results)
-    print(write_page(loaded, scale, results, figures, out))
+    print(write_page(loaded, scale, results, figures or results.parent / "figures", out))
     return 0
 
 
@@ -57,7 +72,9 @@ def verify_results(name: str, grid: Grid, results: Path, *, archived: bool = Fal
         if path.endswith("/metrics.json"):
             verify_chain(results / path, results, tensors=not archived)
     verify_inputs(results, there, tensors=not archived)
-    outdated = list(dict.fromkeys(_outdated(name, grid, results, archived)))
+    read = dict(_read_by(name, grid))
+    changed = {folder: other_params(results / folder, params, archived=archived) for folder, params in read.items()}
+    outdated = [f"{results / folder} ({names})" for folder, names in changed.items() if names]
     if outdated:
         more = f"; and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
         raise RecordError(
@@ -67,19 +84,14 @@ def verify_results(name: str, grid: Grid, results: Path, *, archived: bool = Fal
         )
 
 
-def _outdated(name: str, grid: Grid, results: Path, archived: bool) -> Iterator[str]:
+def _read_by(name: str, grid: Grid) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Folders of the stages behind a table or figure, and their present parameters."""
     for need in needs(name, grid):
         for experiment in _with_sources(grid, need.experiment):
-            for stage in experiment.stages:
-                for seed in (need.seed,) if need.seed in experiment.seeds else ():
-                    why = other_params(experiment, stage, seed, results, archived=archived)
-                    if why is not None:
-                        yield f"{results / experiment.dir(stage, seed)} ({why.partition(': ')[2]})"
+            if need.seed in experiment.seeds:
+                yield from ((experiment.dir(s, need.seed), experiment.stage_params(s)) for s in experiment.stages)
     if name in TIMED:
-        folder = results / paths.latency_dir(grid.scale)
-        why = other_params_in(folder, latency.parameters(grid), archived)
-        if why is not None:
-            yield f"{folder} ({why.partition(': ')[2]})"
+        yield paths.latency_dir(grid.scale), latency.parameters(grid)
 
 
 def _with_sources(grid: Grid, name: str | None) -> Iterator[Experiment]:

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bars.commands.locks import StageLock
 from bars.commands.parent import die_with_parent
-from bars.commands.run import finish
+from bars.commands.run import finish, owned
 from bars.pipeline import paths
 from bars.pipeline.experiments import DATA_MODULES, Grid
-from bars.pipeline.files import check_writable
 from bars.pipeline.load import load_params
-from bars.pipeline.ownership import require_own, study_name
+from bars.pipeline.ownership import study_name
 from bars.pipeline.problems import problems_error
 from bars.pipeline.provenance import StageRun
 from bars.pipeline.records import write_json
@@ -28,9 +26,7 @@ def run_data(params: Path, scale: str | None, results: Path, name: str) -> int:
     data = grid.dataset(name)
     directory = paths.data_dir(grid.scale, name)
     die_with_parent()
-    with StageLock(results / directory):
-        check_writable(results / directory)
-        require_own(grid, results, [directory])
+    with owned(grid, results, directory):
         run = StageRun(
             stage="data",
             experiment=name,

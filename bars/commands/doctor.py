@@ -9,9 +9,8 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-from bars.commands.leftovers import leftovers
+from bars.commands.leftovers import Finding, leftovers
 from bars.commands.locks import LOCKS
 from bars.commands.run import CHECKPOINTS
 from bars.errors import BarsError
@@ -26,14 +25,6 @@ _REQUIRED = ("torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "pandas
 _DRIVERS = ("snakemake", "dvc")
 _CIFAR = ("cifar-10-batches-py", "data_batch_1", "cifar-10-python.tar.gz")
 _LEAST_DISK_GB = 1.0
-
-
-class Finding(NamedTuple):
-    """One line: ``stop`` would end a run, ``note`` is worth knowing."""
-
-    level: Literal["ok", "note", "stop"]
-    subject: str
-    text: str
 
 
 def examine(params: Path, scale: str | None, results: Path) -> int:
@@ -101,7 +92,7 @@ def _folders(results: Path) -> Iterator[Finding]:
             yield Finding("ok", subject, f"{path} can be written")
         except BarsError as error:
             yield Finding("stop", subject, str(error))
-    yield from (Finding(*found) for found in leftovers(results, CHECKPOINTS))
+    yield from leftovers(results, CHECKPOINTS)
     commit = git_state()["commit"]
     yield (
         Finding("ok", "git", str(commit)[:12])

@@ -12,38 +12,38 @@ from bars.commands.locks import locked_folders
 SNAKEMAKE_LOCKS, DVC_LOCK = Path(".snakemake/locks"), Path(".dvc/tmp/rwlock")
 
 
-class Leftover(NamedTuple):
-    """What there is and what to do about it; ``stop`` would keep a run from starting."""
+class Finding(NamedTuple):
+    """A line of ``bars doctor``: ``stop`` would end a run or keep it from starting, ``note`` is worth knowing."""
 
-    level: Literal["note", "stop"]
+    level: Literal["ok", "note", "stop"]
     subject: str
     text: str
 
 
-def leftovers(results: Path, checkpoints: Path) -> Iterator[Leftover]:
+def leftovers(results: Path, checkpoints: Path) -> Iterator[Finding]:
     """Everything in this folder that a run which was killed leaves behind."""
     for holder in locked_folders():
-        yield Leftover("note", "locks", f"a stage is running now: {holder}")
+        yield Finding("note", "locks", f"a stage is running now: {holder}")
     if any(SNAKEMAKE_LOCKS.glob("*.lock")):
         running = _snakemake_here()
         if running is None:
             text = f"Snakemake was killed here and left {SNAKEMAKE_LOCKS}: snakemake --unlock"
-            yield Leftover("stop", "snakemake", text)
+            yield Finding("stop", "snakemake", text)
         else:
-            yield Leftover(
+            yield Finding(
                 "note", "snakemake", f"it is running here now, process {running}; a second one would not start"
             )
     if DVC_LOCK.is_file() and not _is_json(DVC_LOCK):
-        yield Leftover("stop", "dvc", f"{DVC_LOCK} was cut short by a kill: remove it")
+        yield Finding("stop", "dvc", f"{DVC_LOCK} was cut short by a kill: remove it")
     temporary = sorted({*_temporaries(results), *_temporaries(Path("figures"))})
     if temporary:
         shown = ", ".join(map(str, temporary[:3])) + (f" and {len(temporary) - 3} more" if len(temporary) > 3 else "")
-        yield Leftover("note", "left over", f"{shown}: removed when the stage runs again, or by hand")
+        yield Finding("note", "left over", f"{shown}: removed when the stage runs again, or by hand")
     states = [path for path in checkpoints.glob("*/*") if path.is_file()]
     if states:
         size = sum(path.stat().st_size for path in states) / 2**20
         text = f"{len(states)} of interrupted stages, {size:.1f} MiB in {checkpoints}: the stage goes on from there"
-        yield Leftover("note", "checkpoints", f"{text} if it is still the same, and the rest may be removed")
+        yield Finding("note", "checkpoints", f"{text} if it is still the same, and the rest may be removed")
 
 
 def _temporaries(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""``bars latency`` without a model: the times of a scale's networks, into its results."""
+"""``bars latency``: the times of a scale's networks, into its results, or of one model file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,33 @@ from bars.pipeline.provenance import StageRun
 
 if TYPE_CHECKING:
     from bars.stages.job import Job
+
+
+def measure(
+    params: Path,
+    scale: str | None,
+    results: Path,
+    model: Path | None,
+    batch: list[int] | None,
+    threads: int | None,
+    rounds: int | None,
+    *,
+    as_json: bool,
+) -> int:
+    """The times of a model file; without one, those of a scale. Raises GridError for options that only a file has."""
+    if model is not None:
+        from bars.commands.latency import latency as of_model
+
+        batches, threads = batch or [1, 64], 1 if threads is None else threads
+        return of_model(model, batches, threads, 20 if rounds is None else rounds, as_json=as_json)
+    options = {"--batch": batch, "--threads": threads, "--rounds": rounds, "--json": as_json or None}
+    if given := [name for name, value in options.items() if value is not None]:
+        raise GridError(
+            "without a model the params file says how its networks are timed",
+            where=" ".join(given),
+            do="set latency in the params file, or name a model",
+        )
+    return measure_scale(params, scale, results)
 
 
 def measure_scale(params: Path, scale: str | None, results: Path) -> int:

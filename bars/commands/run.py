@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bars.stages.job import Write
 
 CHECKPOINTS = Path(".bars/checkpoints")
-_SHARED_STAGES = ("search", "retrain")
 
 
 def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: str, seed: int) -> int:
@@ -39,12 +38,12 @@ def run_stage(params: Path, scale: str | None, results: Path, stage: str, name: 
     inputs = experiment.inputs(stage, seed)
     directory = experiment.dir(stage, seed)
     processes = Processes.of_environment()
-    if processes.size > 1 and stage not in _SHARED_STAGES:
+    if processes.size > 1 and stage not in paths.TRAINING:
         raise DeviceError(
             f"{stage} runs in one process",
             where="torchrun",
             got=f"{processes.size} processes",
-            do=f"run it without torchrun; these can share their work: {', '.join(_SHARED_STAGES)}",
+            do=f"run it without torchrun; these can share their work: {', '.join(paths.TRAINING)}",
         )
     writes = processes.rank == 0
     die_with_parent()

@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bars.data.imagefolder import FolderDataset
 from bars.data.load import load_source
@@ -21,64 +21,49 @@ from bars.errors import DataError, RecordError
 if TYPE_CHECKING:
     from bars.params import DataParams
 
-FORMAT = "bars-split/2"
 # Mean and deviation of a folder come from at most so many train images: decoding all of ImageNet for six numbers
 # would take hours, and 20,000 give them to three digits.
 _STATISTICS_FILES = 20_000
 _STATISTICS_STEP = 1024
-_KEYS = {
-    "format": str, "dataset": str, "source": str, "classes": list, "image_size": int, "params": dict, "images": dict,
-    "train": list, "valid": list, "test": list, "channel_mean": list, "channel_std": list, "content": dict,
-    "content_sha256": str, "sha256": str,
-}  # fmt: skip
+_AGAIN = "delete the file and make the split again"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Indices into a source's train part (``train``, ``valid``) and test part; mean and deviation of train."""
+class Split(BaseModel):
+    """split.json: indices into a source's train part (``train``, ``valid``) and test part; mean, deviation of train."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["bars-split/2"]
     dataset: str
+    source: str
     classes: tuple[str, ...]
     image_size: int
-    train: tuple[int, ...]
-    valid: tuple[int, ...]
-    test: tuple[int, ...]
+    params: Mapping[str, Any]
+    images: Mapping[str, Any]
     channel_mean: tuple[float, float, float]
     channel_std: tuple[float, float, float]
     content: Mapping[str, str]
+    content_sha256: str
+    train: tuple[int, ...]
+    valid: tuple[int, ...]
+    test: tuple[int, ...]
     sha256: str
-    params: Mapping[str, Any]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], params: DataParams, where: str = "split.json") -> Split:
         """Validate the content of a split.json that must have been made with ``params``. Raises RecordError."""
-        _require_keys(content, where)
-        if content["sha256"] != _hash({key: value for key, value in content.items() if key != "sha256"}):
-            raise RecordError(
-                "the split was altered after it was written",
-                where=f"{where}: sha256",
-                got=content["sha256"],
-                do="delete the file and make the split again",
-            )
-        require_params(content["params"], params, where)
-        mean, std = content["channel_mean"], content["channel_std"]
-        split = cls(
-            dataset=content["dataset"],
-            classes=tuple(content["classes"]),
-            image_size=content["image_size"],
-            train=tuple(content["train"]),
-            valid=tuple(content["valid"]),
-            test=tuple(content["test"]),
-            channel_mean=(mean[0], mean[1], mean[2]),
-            channel_std=(std[0], std[1], std[2]),
-            content=content["content"],
-            sha256=content["sha256"],
-            params=content["params"],
-        )
+        try:
+            split = cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"not a split of this version: {first['msg']}"
+            raise RecordError(what, where=": ".join([where, *map(str, first["loc"])]), do=_AGAIN) from None
+        if split.sha256 != _hash({key: value for key, value in content.items() if key != "sha256"}):
+            what = "the split was altered after it was written"
+            raise RecordError(what, where=f"{where}: sha256", got=split.sha256, do=_AGAIN)
+        require_params(split.params, params, where)
         if set(split.train) & set(split.valid):
-            raise RecordError(
-                "train and valid share images", where=where, do="delete the file and make the split again"
-            )
+            raise RecordError("train and valid share images", where=where, do=_AGAIN)
         return split
 
 
@@ -93,7 +78,7 @@ def make_split(params: DataParams) -> dict[str, Any]:
     content = {"train": source.train.fingerprint(train + valid), "test": source.test.fingerprint(test)}
     mean, std = channel_statistics(source.train, train, params.image_size)
     split: dict[str, Any] = {
-        "format": FORMAT,
+        "format": "bars-split/2",
         "dataset": params.name,
         "source": params.source,
         "classes": list(source.classes),
@@ -122,9 +107,7 @@ def read_split(path: str | Path, params: DataParams) -> Split:
     except FileNotFoundError:
         raise RecordError("there is no split", where=str(path), do="run `bars data` for this data set") from None
     except (OSError, ValueError) as error:
-        raise RecordError(
-            "the split cannot be read", where=str(path), got=str(error), do="delete the file and make the split again"
-        ) from error
+        raise RecordError("the split cannot be read", where=str(path), got=str(error), do=_AGAIN) from error
     return Split.from_json(content, params, str(path))
 
 
@@ -266,23 +249,5 @@ def _test(dataset: Dataset, params: DataParams) -> list[int]:
     return shuffled(chosen, params.split_seed, "order-test")
 
 
-# --------------------------------------------------------------------------------------------------- checks
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _require_keys(content: Any, where: str) -> None:
-    def refuse(what: str, got: object = None) -> RecordError:
-        return RecordError(what, where=where, got=got, do="delete the file and make the split again")
-
-    if not isinstance(content, Mapping):
-        raise refuse("the split is not a JSON object")
-    if content.get("format") != FORMAT:
-        raise RecordError(
-            "not a split of this version", where=f"{where}: format", got=content.get("format"), allowed=FORMAT
-        )
-    for key, kind in _KEYS.items():
-        if not isinstance(content.get(key), kind):
-            raise refuse(f"the split's key {key} is missing or malformed", type(content.get(key)).__name__)
-    if unknown := sorted(set(content) - set(_KEYS)):
-        raise refuse("the split has unknown keys", ", ".join(unknown))

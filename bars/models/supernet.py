@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -11,10 +10,8 @@ from torch import Tensor, nn
 
 from bars.cost import channels
 from bars.models.cell import Cell, OpChoice
-from bars.models.ends import ConvNorm, Head, Stem
-from bars.models.network import Network
+from bars.models.ends import Head, Stem
 from bars.models.template import Template
-from bars.models.unit import BinaryUnit
 from bars.models.width import Width
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace
@@ -72,9 +69,7 @@ class Supernet(nn.Module):
         width_mask: str = "activation",
     ) -> None:
         super().__init__()
-        self.params, self.binarize = space, binarize
-        self.image_size, self.num_classes = image_size, num_classes
-        self.space = SearchSpace.from_params(space)
+        self.params, self.space = space, SearchSpace.from_params(space)
         template = Template.of(space, binarize, track=False, width_mask=width_mask)
         full = [space.init_channels << s for s in range(space.stages)]
         edges, candidates = self.space.edges, [self.space.primitives] * len(self.space.edges)
@@ -189,23 +184,6 @@ class Supernet(nn.Module):
         rows: Tensor = getattr(self, f"masks_{stage}")
         return Width(count, _mixed(sample.width[chooser], rows)[:count])
 
-    # ---------------------------------------------------------------- to a derived network
-    @torch.no_grad()
-    def extract(self, genotype: Genotype) -> Network:
-        """The derived network of ``genotype`` with this supernet's weights."""
-        network = Network(self.params, self.binarize, genotype, self.image_size, self.num_classes)
-        first = channels(self.params.init_channels, 0, genotype.stages[0].width)
-        _copy_stem(self.stem, network.stem, first)
-        for shape, cell in zip(network.shapes, network.cells, strict=True):
-            source = self.reductions[shape.stage] if shape.index is None else self.stages[shape.stage][shape.index]  # type: ignore[index]
-            assert isinstance(source, Cell) and isinstance(cell, Cell)
-            _copy_cell(source, cell)
-        active = network.head.c
-        weight = self.head.weight.view(-1, self.head.nodes, self.head.c)[:, :, :active]
-        network.head.weight.copy_(weight.reshape(network.head.weight.shape))
-        network.head.bias.copy_(self.head.bias)
-        return network
-
 
 def _mixed(shares: Tensor, masks: Tensor) -> Tensor:
     """Masks [choices, channels] in these shares, [channels], in float32 under autocast too."""
@@ -217,39 +195,3 @@ def _between(own: Width, leaving: Width, share: Tensor) -> Width:
     if own.mask is None or leaving.mask is None:
         return own
     return Width(own.channels, torch.lerp(own.mask, leaving.mask, share.to(own.mask.dtype)))
-
-
-def _copy_unit(source: BinaryUnit, target: BinaryUnit, rows: Sequence[int] | None = None) -> None:
-    """Copy what ``target`` has of ``source``: the edges ``rows`` (None: all) at its widths."""
-    for wide, narrow in zip(source.conv_list(), target.conv_list(), strict=True):
-        _, _, c_out, _, c_in = narrow.blocks
-        narrow.weight.copy_(wide.active(rows, Width(c_in), Width(c_out)).flatten(0, 1))
-    for name in ("gain", "bias"):
-        vector = getattr(source, name)
-        if vector is not None:
-            getattr(target, name).copy_(source.active(vector, rows, Width(target.c_in)).flatten())
-
-
-def _copy_cell(source: Cell, target: Cell) -> None:
-    _copy_unit(source.preprocess, target.preprocess)
-    for node in range(target.nodes):
-        for name, unit in target.units_of(node).items():
-            rows = [source.edges_of(node, name).index(edge) for edge in target.edges_of(node, name)]
-            _copy_unit(source.units_of(node)[name], unit, rows)
-    if source.shortcut is not None and target.shortcut is not None:
-        _copy_unit(source.shortcut, target.shortcut)
-
-
-def _copy_stem(source: Stem, target: Stem, active: int) -> None:
-    for wide, narrow in zip(source.convs, target.convs, strict=True):
-        assert isinstance(wide, ConvNorm) and isinstance(narrow, ConvNorm)
-        c_out, c_in = narrow.conv.weight.shape[:2]
-        narrow.conv.weight.copy_(wide.conv.weight[:c_out, :c_in])
-        narrow.norm.weight.copy_(wide.norm.weight[:c_out])
-        narrow.norm.bias.copy_(wide.norm.bias[:c_out])
-    if source.expand is not None and target.expand is not None:
-        weight = source.expand.conv.weight.view(source.nodes, source.c, source.c, 1, 1)[:, :active, :active]
-        target.expand.conv.weight.copy_(weight.reshape(target.expand.conv.weight.shape))
-        for name in ("weight", "bias"):
-            by_node = getattr(source.expand.norm, name).view(source.nodes, source.c)[:, :active]
-            getattr(target.expand.norm, name).copy_(by_node.reshape(-1))

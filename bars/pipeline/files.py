@@ -77,11 +77,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         raise cannot_write(path, error) from None
     try:
         yield temporary
-        try:
-            _replace_directory(temporary, path)
-        except OSError as error:
-            raise cannot_write(path, error) from None
-    except OSError as error:  # a full disk while the block wrote
+        _replace_directory(temporary, path)
+    except OSError as error:  # a full disk while the block wrote, or rights
         raise cannot_write(path, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -27,8 +27,7 @@ def literal_genotype(given: Any, space: models.SpaceParams, files: Iterable[Path
     try:
         return _genotype(value, SearchSpace.from_params(space)).to_json()
     except GenotypeError as error:
-        where = join(where, error.where or "")
-        raise type(error)(error.what, where=where, got=error.got, allowed=error.allowed, do=error.do) from None
+        raise error.at(join(where, error.where or "")) from None
 
 
 def _genotype(value: Any, space: SearchSpace) -> Genotype:

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bars.errors import OutputError
 from bars.pipeline import latency, paths
-from bars.pipeline.experiments import Grid
+from bars.pipeline.experiments import DATA_MODULES, Grid
 from bars.pipeline.files import sha256_json
 from bars.pipeline.load import Params
 
@@ -30,15 +30,22 @@ def report_dir(grid: Grid) -> str:
     return f"{grid.scale}/{REPORT}/{study_name(grid.params)}"
 
 
-def folders(grid: Grid) -> dict[str, dict[str, Any]]:
-    """Every folder that the grid's stages write, relative to the results folder, and the stage's parameters."""
-    found = {paths.data_dir(grid.scale, name): grid.dataset_params(name) for name in grid.datasets}
+class MadeBy(NamedTuple):
+    """What a stage folder is made with: parameters, and the modules whose closures are the code."""
+
+    params: dict[str, Any]
+    modules: tuple[str, ...]
+
+
+def folders(grid: Grid) -> dict[str, MadeBy]:
+    """Every folder that the grid's stages write, relative to the results folder, and what it is made with."""
+    found = {paths.data_dir(grid.scale, n): MadeBy(grid.dataset_params(n), DATA_MODULES) for n in grid.datasets}
     for experiment in grid.runnable():
         for stage in experiment.stages:
-            params = experiment.stage_params(stage)
-            found |= {experiment.dir(stage, seed): params for seed in experiment.seeds}
+            made = MadeBy(experiment.stage_params(stage), experiment.modules(stage))
+            found |= {experiment.dir(stage, seed): made for seed in experiment.seeds}
     if latency.timed(grid):
-        found[paths.latency_dir(grid.scale)] = latency.parameters(grid)
+        found[paths.latency_dir(grid.scale)] = MadeBy(latency.parameters(grid), latency.modules(grid))
     return found
 
 
@@ -49,10 +56,10 @@ def require_own(grid: Grid, results: Path, only: Iterable[str] | None = None) ->
     """
     mine = study_name(grid.params)
     foreign: dict[str, str] = {}
-    for folder, params in folders(grid).items():
+    for folder, made in folders(grid).items():
         if only is None or folder in only:
             study, found = _made_by(results / folder)
-            if study not in (None, mine) and found != sha256_json(params):
+            if study not in (None, mine) and found != sha256_json(made.params):
                 foreign[folder] = str(study)
     if foreign:
         first = next(iter(foreign))

@@ -7,6 +7,8 @@ from typing import Literal
 
 Stage = Literal["search", "derive", "retrain", "evaluate"]
 STAGES: tuple[Stage, ...] = ("search", "derive", "retrain", "evaluate")
+# Those that train: several processes can share one, it goes on from its checkpoint, and records its passes.
+TRAINING: tuple[Stage, ...] = ("search", "retrain")
 
 SPLIT = "split.json"
 PROVENANCE = "provenance.json"

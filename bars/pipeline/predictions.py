@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from bars.pipeline.files import atomic_write
 
 PREDICTIONS, CONFUSION = "predictions.parquet", "confusion.csv"
 Classes = NDArray[np.int64]
-_AGAIN = "remove the folder and run its stage again"
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,11 @@ class Predictions:
     def right(self) -> NDArray[np.bool_]:
         """Which images were classified correctly [N]."""
         return np.equal(self.labels, self.predicted)
+
+    @property
+    def top1(self) -> float:
+        """Accuracy, a fraction."""
+        return int(self.right.sum()) / len(self.labels)
 
     def confusion(self, classes: int) -> NDArray[np.int64]:
         """Images by true class (row) and predicted class (column) [C, C]."""
@@ -56,21 +59,7 @@ def write_predictions(folder: Path, predictions: Predictions, names: Sequence[st
 
 def read_predictions(path: Path) -> Predictions:
     """evaluate/predictions.parquet. Raises RecordError."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:  # as in formats.read_parquet
-            table = file.read()
-        labels, predicted = (_numbers(table.column(name)) for name in ("label", "predicted"))
-    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
-        raise RecordError("predictions cannot be read", where=str(path), got=str(error), do=_AGAIN) from None
-    return Predictions(labels, predicted)
-
-
-def _numbers(column: Any) -> Classes:
-    """A column as whole numbers. Raises ValueError for gaps, other types and negative classes."""
-    values = column.to_pylist()  # to_numpy would load pandas
-    if not all(isinstance(value, int) and value >= 0 for value in values):
-        raise ValueError(f"not a column of classes: {column.type}, {column.null_count} gaps")
-    return np.array(values, np.int64)
+    rows = np.array(list(formats.read_parquet(path, {"label": int, "predicted": int})), np.int64).reshape(-1, 2)
+    if (rows < 0).any():
+        raise RecordError("a class is negative", where=str(path), do=formats.AGAIN)
+    return Predictions(rows[:, 0], rows[:, 1])

@@ -67,17 +67,15 @@ def hint(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def check(
-    model: type[BaseModel], tree: Mapping[str, Any], locate: Callable[[tuple[str, ...]], str] | None = None
-) -> list[str]:
+def check(model: type[BaseModel], tree: Mapping[str, Any]) -> list[str]:
     """Problems of a tree against a model, one line each: ``dotted.path: got ..., allowed ...``.
 
-    Strict (no text for numbers, no booleans for counts); ``locate`` turns a path into where it was written.
+    Strict: no text for numbers, no booleans for counts.
     """
     try:
         model.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        return explain(error, model, tree, locate)
+        return explain(error, model, tree)
     return []
 
 
@@ -87,7 +85,7 @@ def explain(
     tree: Mapping[str, Any],
     locate: Callable[[tuple[str, ...]], str] | None = None,
 ) -> list[str]:
-    """A pydantic error as lines; the branches of a union count as one problem."""
+    """A pydantic error as lines; a union's branches are one problem. ``locate`` says where a path was written."""
     lines: dict[str, str] = {}
     for item in error.errors(include_url=False):
         path, value, found = _walk(tree, item["loc"])

@@ -17,9 +17,8 @@ from typing import Any
 
 import bars
 from bars.errors import RecordError
-from bars.pipeline import latency, paths
+from bars.pipeline import paths
 from bars.pipeline.closure import ROOT, closure_sha256
-from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid
 from bars.pipeline.files import sha256_file, sha256_json
 from bars.pipeline.records import Provenance, read_genotype, read_metrics, read_record, write_record
 
@@ -28,7 +27,10 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "pydan
 
 @dataclass
 class StageRun:
-    """What is known when a stage starts; ``finish`` writes its provenance.json."""
+    """What is known when a stage starts; ``finish`` writes its provenance.json.
+
+    What both have goes over under its name; only ``modules``, ``results`` and ``clock`` are not recorded.
+    """
 
     stage: str
     experiment: str
@@ -62,29 +64,17 @@ class StageRun:
             for file in sorted(written.iterdir())
             if file.name != paths.PROVENANCE
         }
-        record = Provenance(
-            stage=self.stage,
-            experiment=self.experiment,
-            group=self.group,
-            scale=self.scale,
-            seed=self.seed,
-            study=self.study,
-            code={"version": bars.__version__, **git_state(), "modules_sha256": closure_sha256(*self.modules)},
-            params=self.params,
-            params_sha256=sha256_json(self.params),
-            inputs=self.inputs,
-            outputs=outputs,
-            libraries=library_versions(),
-            device=self.device,
-            precision=self.precision,
-            passes=self.passes,
-            threads=self.threads,
-            processes=self.processes,
-            started=self.started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self.clock, 3),
-            peak_memory_mb=round(peak_memory_mb(), 1),
-            peak_device_memory_mb=self.peak_device_memory_mb,
-        )
+        found = {
+            "code": {"version": bars.__version__, **git_state(), "modules_sha256": closure_sha256(*self.modules)},
+            "params_sha256": sha256_json(self.params),
+            "outputs": outputs,
+            "libraries": library_versions(),
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self.clock, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+        }
+        known = {name: value for name, value in vars(self).items() if name in Provenance.model_fields}
+        record = Provenance.model_validate(known | found)
         write_record(written / paths.PROVENANCE, record)
         return record
 
@@ -247,53 +237,27 @@ def _verify_metrics(root: Path, path: Path, provenance: Provenance) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------- present or past
-def stale(experiment: Experiment, stage: str, seed: int, results: str | Path) -> str | None:
-    """Why a finished stage does not belong to the present parameters and code; None if it does."""
-    directory = Path(results) / experiment.dir(stage, seed)
-    return _stale(directory, experiment.stage_params(stage), experiment.modules(stage))
-
-
-def stale_data(grid: Grid, dataset: str, results: str | Path) -> str | None:
-    """The same for a data set's split."""
-    return _stale(Path(results) / paths.data_dir(grid.scale, dataset), grid.dataset_params(dataset), DATA_MODULES)
-
-
-def stale_times(grid: Grid, results: str | Path) -> str | None:
-    """The same for the times of a scale's networks; None too where none are taken."""
-    if not latency.timed(grid):
-        return None
-    return _stale(Path(results) / paths.latency_dir(grid.scale), latency.parameters(grid), latency.modules(grid))
-
-
-def _stale(directory: Path, params: dict[str, Any], modules: tuple[str, ...]) -> str | None:
+def stale(folder: Path, params: dict[str, Any], modules: tuple[str, ...]) -> str | None:
+    """Why a finished stage does not belong to its present parameters and code; None if it does."""
     try:
-        record = read_record(directory / paths.PROVENANCE, Provenance)
+        record = read_record(folder / paths.PROVENANCE, Provenance)
     except RecordError as error:
         return error.what
-    if (other := _other_params(record, params)) is not None:
-        return other
-    if record.code.get("modules_sha256") != closure_sha256(*modules):
-        return "made with other code"
-    return None
+    if other := _others(record, params):
+        return f"made with other parameters: {other}"
+    return None if record.code.get("modules_sha256") == closure_sha256(*modules) else "made with other code"
 
 
-def other_params(
-    experiment: Experiment, stage: str, seed: int, results: str | Path, *, archived: bool = False
-) -> str | None:
-    """Why a finished stage does not belong to the present parameters; None if it does, or is not there.
+def other_params(folder: Path, params: dict[str, Any], *, archived: bool = False) -> str:
+    """Names of the parameters that a finished stage was not made with; empty if there are none, or no such stage.
 
     An ``archived`` record may be older than a parameter, of which it then says nothing.
     """
-    return other_params_in(Path(results) / experiment.dir(stage, seed), experiment.stage_params(stage), archived)
-
-
-def other_params_in(folder: Path, params: dict[str, Any], archived: bool) -> str | None:
-    """The same of any stage's folder and its present parameters."""
     path = folder / paths.PROVENANCE
     if not path.is_file():
-        return None
+        return ""
     record = read_record(path, Provenance)
-    return None if archived and _agrees(record.params, params) else _other_params(record, params)
+    return "" if archived and _agrees(record.params, params) else _others(record, params)
 
 
 def _agrees(recorded: Any, present: Any) -> bool:
@@ -302,8 +266,7 @@ def _agrees(recorded: Any, present: Any) -> bool:
     return bool(recorded == present)
 
 
-def _other_params(record: Provenance, params: dict[str, Any]) -> str | None:
+def _others(record: Provenance, params: dict[str, Any]) -> str:
     if record.params_sha256 == sha256_json(params):
-        return None
-    changed = sorted(k for k in {*params, *record.params} if params.get(k) != record.params.get(k))
-    return f"made with other parameters: {', '.join(changed)}"
+        return ""
+    return ", ".join(sorted(k for k in {*params, *record.params} if params.get(k) != record.params.get(k)))

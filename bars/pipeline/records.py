@@ -250,8 +250,7 @@ def read_genotype(path: str | Path, space: SearchSpace | None = None) -> Genotyp
     try:
         return Genotype.from_json(read_json(path), space)
     except GenotypeError as error:
-        where = f"{path}" + (f": {error.where}" if error.where else "")
-        raise GenotypeError(error.what, where=where, got=error.got, allowed=error.allowed, do=error.do) from None
+        raise error.at(f"{path}" + (f": {error.where}" if error.where else "")) from None
 
 
 # ----------------------------------------------------------------------------------------------------- CSV files

@@ -58,17 +58,17 @@ def needs(name: str, grid: Grid) -> list[Need]:
 
 
 def need_paths(name: str, grid: Grid) -> list[str]:
-    """The same as paths relative to the results folder, each once, and the times of the scale's networks.
-
-    A search taken over from another run lies there.
-    """
-    paths = dict[str, None]()
-    for need in needs(name, grid):
-        for file in need.files:
-            stage, _, base = file.partition("/")
-            paths[grid[need.experiment].file(stage, base, need.seed)] = None
+    """The same as paths relative to the results folder, each once, and the times of the scale's networks."""
+    many = needs(name, grid)
+    paths = dict.fromkeys(path_of(grid[need.experiment], file, need.seed) for need in many for file in need.files)
     paths |= dict.fromkeys(latency.outputs(grid)[:1] if name in TIMED else ())
     return list(paths)
+
+
+def path_of(experiment: Experiment, file: str, seed: int) -> str:
+    """Path of a run's ``stage/name`` within the results folder; what was taken over from another run lies there."""
+    stage, name = file.split("/")
+    return experiment.file(stage, name, seed)
 
 
 def parameters(name: str, grid: Grid) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _claims(grid: Grid) -> _Wanted:
 
 def _searches(grid: Grid) -> _Wanted:
     for experiment in grid:
-        if experiment.kind == "searched" and experiment.search_from is None:
+        if "search" in experiment.stages:
             yield experiment.name, (EPOCHS,)
 
 

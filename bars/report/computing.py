@@ -11,7 +11,6 @@ from bars.report.tree import Results, Runs
 
 USUAL = ({"float32"}, {"eager"})
 _UNKNOWN = "unknown"
-_TRAINS = ("search", "retrain")  # the stages that record passes
 
 
 def note(results: Results, many: Iterable[Runs]) -> str:
@@ -19,7 +18,7 @@ def note(results: Results, many: Iterable[Runs]) -> str:
     done = list(_stages(results, many))
     # A derive that draws at random, or copies an architecture, computes nothing and so records no precision.
     precisions = [record.precision or _UNKNOWN for record in done if record.precision or record.stage != "derive"]
-    passes = [record.passes or _UNKNOWN for record in done if record.stage in _TRAINS]
+    passes = [record.passes or _UNKNOWN for record in done if record.stage in paths.TRAINING]
     if not done or (set(precisions), set(passes)) in (USUAL, (USUAL[0], set())):
         return ""
     if set(precisions) | set(passes) == {_UNKNOWN}:

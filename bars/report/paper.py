@@ -42,6 +42,13 @@ class Number:
             return None
 
     @property
+    def known(self) -> float:
+        """The value. Raises KeyError where a dash or a word is printed."""
+        if self.value is None:
+            raise KeyError(f"no number is printed: {self.where}")
+        return self.value
+
+    @property
     def decimals(self) -> int:
         """Digits printed behind the point."""
         return len(self.text.partition(".")[2])
@@ -153,20 +160,20 @@ class Row1:
 @functools.cache
 def table1() -> tuple[Row1, ...]:
     """The rows of Table 1, in their order."""
-    return tuple(Row1(**row) for row in _read("printed_table1.csv"))
+    return tuple(Row1(**row) for row in rows_of("printed_table1.csv"))
 
 
 @functools.cache
 def table2() -> tuple[Row2, ...]:
     """The rows of Table 2, in their order."""
-    return tuple(Row2(**row) for row in _read("printed_table2.csv"))
+    return tuple(Row2(**row) for row in rows_of("printed_table2.csv"))
 
 
 @functools.cache
 def _text() -> dict[str, Number]:
     return {
         row["id"]: Number(f"text/{row['id']}", row["printed"], row["unit"], row["place"])
-        for row in _read("printed_text.csv")
+        for row in rows_of("printed_text.csv")
     }
 
 
@@ -185,6 +192,11 @@ def row2(experiment: str) -> Row2:
     return next(row for row in table2() if row.experiment == experiment)
 
 
+def cell(experiment: str, column: str) -> float:
+    """A number of Table 2. Raises KeyError where none is printed."""
+    return row2(experiment).number(column).known
+
+
 def numbers() -> Iterator[Number]:
     """Every printed number, in the order of Table 1, Table 2, text; a printed word ("Failed") is among Table 1's."""
     for one in table1():
@@ -194,6 +206,7 @@ def numbers() -> Iterator[Number]:
     yield from _text().values()
 
 
-def _read(name: str) -> list[dict[str, str]]:
+def rows_of(name: str) -> list[dict[str, str]]:
+    """The rows of a csv file of the folder ``data``."""
     text = (files("bars.report") / "data" / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

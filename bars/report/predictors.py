@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bars.errors import RecordError
 from bars.pipeline.records import Candidate
-from bars.report.artifacts import RANKED
+from bars.report.artifacts import FULL, RANKED
+from bars.report.stats import mean
 from bars.report.tree import Results
 
 RESAMPLES = 1000
@@ -63,6 +64,9 @@ class Correlation:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
 
 @dataclass(frozen=True)
 class Skill:
@@ -77,17 +81,19 @@ class Skill:
     one_draw: float
 
 
-def skills(architectures: Sequence[Ranked], k: int, confidence: float) -> list[Skill]:
-    """One row per predictor that speaks of every architecture; ``k`` is that of derive (at most all of them)."""
+def skills(results: Results, architectures: Sequence[Ranked]) -> list[Skill]:
+    """One row per predictor that speaks of every architecture; k is that of BARS-B's derive, at most all of them."""
+    experiment, confidence = results.experiment(FULL), results.params.report.claims.confidence
+    k = experiment.derive.samples if experiment is not None and experiment.has("derive") else 1
+    k = min(k, len(architectures))
     names = [n for n in architectures[0].predictions if all(n in a.predictions for a in architectures)]
     top1 = [a.top1 for a in architectures]
     found = []
     for name in names:
         predicted = [a.predictions[name] for a in architectures]
         tau, rho = (_correlation(kind, predicted, top1, confidence) for kind in ("kendalltau", "spearmanr"))
-        best = expected_best(predicted, top1, min(k, len(top1)))
-        mean = math.fsum(top1) / len(top1)
-        found.append(Skill(name, len(top1), tau, rho, min(k, len(top1)), best, mean))
+        best = expected_best(predicted, top1, k)
+        found.append(Skill(name, len(top1), tau, rho, k, best, mean(top1)))
     return found
 
 

@@ -16,13 +16,12 @@ from bars.pipeline.load import Params
 from bars.pipeline.predictions import Predictions, read_predictions
 from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch
 from bars.report import text
-from bars.report.artifacts import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS, PREDICTIONS
+from bars.report.artifacts import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS, PREDICTIONS, path_of
 
 if TYPE_CHECKING:
     from bars.space import Genotype
 
 T = TypeVar("T")
-METRICS_FILE = ("evaluate", "metrics.json")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Runs:
         """The metrics files read, relative to the results folder; the provenance.json beside each leads to the data."""
         if self.experiment is None:
             return ()
-        return tuple(self.experiment.file(*METRICS_FILE, seed) for seed in self.metrics)
+        return tuple(path_of(self.experiment, METRICS, seed) for seed in self.metrics)
 
     @property
     def absence(self) -> str:
@@ -103,6 +102,13 @@ class Results:
         label = self.label(name)
         return printed if label == name else f"{printed}: {label}"
 
+    def absence(self, name: str, what: str) -> str:
+        """Why an experiment has no ``what``."""
+        experiment = self.experiment(name)
+        if experiment is None:
+            return "not in the grid"
+        return f"not run: {experiment.reason}" if experiment.reason else f"no {what} yet"
+
     @property
     def read(self) -> list[Runs]:
         """The runs that were asked for so far."""
@@ -112,9 +118,13 @@ class Results:
         """All declared runs of an experiment. Raises RecordError where its seeds are not of one data set."""
         if name not in self._runs:
             experiment = self.experiment(name)
-            seeds = () if experiment is None or experiment.reason else experiment.seeds
-            found = {seed: metrics for seed in seeds if (metrics := self._metrics(name, seed)) is not None}
-            self._runs[name] = Runs(name, self.scale, experiment, found)
+            self._runs[name] = Runs(name, self.scale, experiment, self._each(name, METRICS, records.read_metrics))
+            for seed, metrics in self._runs[name].metrics.items():
+                assert experiment is not None
+                path = self.folder / path_of(experiment, METRICS, seed)
+                expected = {"scale": self.scale, "experiment": name, "seed": seed, "slot": experiment.slot}
+                for key, value in expected.items():
+                    _expect(path, key, getattr(metrics, key), value)
             check_one_split([self._runs[name]])
         return self._runs[name]
 
@@ -185,28 +195,11 @@ class Results:
             return {}
         found = {}
         for seed in experiment.seeds:
-            path = self._path(experiment, file, seed)
-            if path is not None:
-                found[seed] = read(path)
+            path = path_of(experiment, file, seed)
+            self.opened.add(path)
+            if (self.folder / path).is_file():
+                found[seed] = read(self.folder / path)
         return found
-
-    def _path(self, experiment: Experiment, file: str, seed: int) -> Path | None:
-        stage, name = file.split("/")
-        relative = experiment.file(stage, name, seed)
-        self.opened.add(relative)
-        path = self.folder / relative
-        return path if path.is_file() else None
-
-    def _metrics(self, name: str, seed: int) -> Metrics | None:
-        experiment = self.experiment(name)
-        assert experiment is not None
-        path = self._path(experiment, METRICS, seed)
-        if path is None:
-            return None
-        metrics = records.read_metrics(path)
-        for key, expected in (("scale", self.scale), ("experiment", name), ("seed", seed), ("slot", experiment.slot)):
-            _expect(path, key, getattr(metrics, key), expected)
-        return metrics
 
 
 def _expect(path: Path, key: str, value: object, expected: object) -> None:

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,28 @@ def run(job: Job) -> Write:
         "ranked": _derive_ranked,
         "fixed": _derive_fixed,
     }
-    genotype, rows = sources[job.experiment.kind](job)
-    candidates = [rec.Candidate.model_validate(row) for row in rows]
+    result = sources[job.experiment.kind](job)
+    candidates = [rec.Candidate.model_validate(row) for row in result.candidates]
 
     def write(folder: Path) -> None:
         rec.write_candidates(folder / "candidates.csv", candidates)
-        rec.write_json(folder / "genotype.json", genotype.to_json())
+        rec.write_json(folder / "genotype.json", result.genotype.to_json())
 
     return write
 
 
-def _derive_searched(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class DeriveResult:
+    """The chosen genotype and the rows of candidates.csv."""
+
+    genotype: Genotype
+    candidates: list[dict[str, Any]]
+
+
+def _derive_searched(job: Job) -> DeriveResult:
     announce(job)
     view = job.view
-    result = derive(
+    return derive(
         view.space,
         view.binarize,
         view.derive,
@@ -61,20 +70,19 @@ def _derive_searched(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
         read_state(job.input("supernet.pt"), SUPERNET),
         job.seed,
     )
-    return result.genotype, result.candidates
 
 
-def _derive_random(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+def _derive_random(job: Job) -> DeriveResult:
     view, split = job.view, split_of(job)
     draw = random_candidate(view.space, view.derive, view.budget_biops, split.image_size, len(split.classes), job.seed)
-    return draw.genotype, [_unscored(job, draw, split)]
+    return _unscored(job, draw, split)
 
 
-def _derive_ranked(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+def _derive_ranked(job: Job) -> DeriveResult:
     announce(job)
     view = job.view
     states = [read_state(path, SUPERNET) for path in job.inputs("supernet.pt")]
-    ranked = importlib.import_module(RANKING).rank(
+    ranked: DeriveResult = importlib.import_module(RANKING).rank(
         view.space,
         view.binarize,
         view.derive,
@@ -84,26 +92,18 @@ def _derive_ranked(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
         dict(zip(view.rank_seeds, states, strict=True)),
         job.seed,
     )
-    return ranked.genotype, ranked.candidates
+    return ranked
 
 
-def _derive_fixed(job: Job) -> tuple[Genotype, list[dict[str, Any]]]:
+def _derive_fixed(job: Job) -> DeriveResult:
     genotype = Genotype.from_json(job.view.genotype, SearchSpace.from_params(job.view.space))
-    return genotype, [_unscored(job, Draw(genotype, 0), split_of(job))]
+    return _unscored(job, Draw(genotype, 0), split_of(job))
 
 
-def _unscored(job: Job, draw: Draw, split: Split) -> dict[str, Any]:
+def _unscored(job: Job, draw: Draw, split: Split) -> DeriveResult:
     """The only candidate of a derivation without a supernet to score it."""
     cost = genotype_cost(job.view.space, draw.genotype, split.image_size, len(split.classes))
-    return candidate_row(0, draw, cost, None, chosen=True)
-
-
-@dataclass(frozen=True)
-class DeriveResult:
-    """The chosen genotype and the rows of candidates.csv."""
-
-    genotype: Genotype
-    candidates: list[dict[str, Any]]
+    return DeriveResult(draw.genotype, [candidate_row(0, draw, cost, None, chosen=True)])
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def derive(
     wrong way round). Raises BudgetError where the distribution holds too few candidates.
     """
     distribution = Distribution.from_json(distribution_json, SearchSpace.from_params(space))
-    cost = CostOf(space, valid.image_size, valid.num_classes)
+    cost = partial(genotype_cost, space, image_size=valid.image_size, num_classes=valid.num_classes)
     draws = generator(seed, "derive")
     window = Window(budget_biops, params.budget_tolerance)
     found = draw_within(lambda: distribution.draw(draws), params.samples, window, params.max_draws, cost)
@@ -165,16 +165,6 @@ class Draw:
 
     genotype: Genotype
     thrown_away: int
-
-
-class CostOf:
-    """Exact cost of a genotype of one space on one data set."""
-
-    def __init__(self, space: SpaceParams, image_size: int, num_classes: int) -> None:
-        self._space, self._image_size, self._num_classes = space, image_size, num_classes
-
-    def __call__(self, genotype: Genotype) -> Cost:
-        return genotype_cost(self._space, genotype, self._image_size, self._num_classes)
 
 
 def draw_within(
@@ -253,8 +243,7 @@ class Scorer:
         return loss_sum / self._valid.size, correct / self._valid.size
 
 
-def uniform_genotype(space: SearchSpace, rng: random.Random) -> Genotype:
-    """A uniform draw from the space."""
+def _uniform_draw(space: SearchSpace, rng: random.Random) -> Genotype:
     stages = tuple(
         StageGenotype(rng.choice(space.depths), rng.choice(space.width_choices)) for _ in range(space.stages)
     )
@@ -263,11 +252,17 @@ def uniform_genotype(space: SearchSpace, rng: random.Random) -> Genotype:
 
 
 def random_candidate(
-    space: SpaceParams, params: DeriveParams, budget_biops: int, image_size: int, num_classes: int, seed: int
+    space: SpaceParams,
+    params: DeriveParams,
+    budget_biops: int,
+    image_size: int,
+    num_classes: int,
+    seed: int,
+    purpose: str = "random architecture",
 ) -> Draw:
-    """One uniform draw among the architectures within the budget. Raises BudgetError."""
-    combinations, rng = SearchSpace.from_params(space), random.Random(seed_of(seed, "random architecture"))
+    """One uniform draw among the architectures within the budget, another for another purpose. Raises BudgetError."""
+    combinations, rng = SearchSpace.from_params(space), random.Random(seed_of(seed, purpose))
     window = Window(budget_biops, params.budget_tolerance)
-    cost = CostOf(space, image_size, num_classes)
-    (draw,) = draw_within(lambda: uniform_genotype(combinations, rng), 1, window, params.max_draws, cost)
+    cost = partial(genotype_cost, space, image_size=image_size, num_classes=num_classes)
+    (draw,) = draw_within(lambda: _uniform_draw(combinations, rng), 1, window, params.max_draws, cost)
     return draw

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,7 +28,7 @@ def run(job: Job) -> Write:
     genotype, found = genotype_of(job), distribution_of(job)
     checkpoint = job.input("checkpoint.pt")
     model = trained(experiment.network, view, genotype, split, checkpoint)
-    result = evaluate(model, view.evaluate, view.runtime, open_for(job, split, "test"))
+    predictions, loss = evaluate(model, view.evaluate, view.runtime, open_for(job, split, "test"))
     cost = count(experiment.network, view, genotype, len(split.classes), split.image_size)
     fully_binarized, float_parts = is_fully_binarized(model)
     metrics = rec.Metrics(
@@ -40,10 +39,10 @@ def run(job: Job) -> Write:
         dataset=split.dataset,
         seed=job.seed,
         split="test",
-        n_examples=result.n_examples,
-        top1=result.top1,
-        class_top1=result.predictions.class_top1(split.classes),
-        loss=result.loss,
+        n_examples=len(predictions.labels),
+        top1=predictions.top1,
+        class_top1=predictions.class_top1(split.classes),
+        loss=loss,
         **cost._asdict(),
         equivalent_ops_64=cost.equivalent(64),
         equivalent_ops_32=cost.equivalent(32),
@@ -58,32 +57,14 @@ def run(job: Job) -> Write:
 
     def write(folder: Path) -> None:
         rec.write_record(folder / "metrics.json", metrics)
-        write_predictions(folder, result.predictions, split.classes)
+        write_predictions(folder, predictions, split.classes)
 
     return write
 
 
-@dataclass(frozen=True)
-class EvaluateResult:
-    """What the network said of each test image, and its mean cross-entropy over them."""
-
-    predictions: Predictions
-    loss: float
-
-    @property
-    def n_examples(self) -> int:
-        """How many images."""
-        return len(self.predictions.labels)
-
-    @property
-    def top1(self) -> float:
-        """Accuracy, a fraction."""
-        return int(self.predictions.right.sum()) / self.n_examples
-
-
 @torch.no_grad()
-def evaluate(model: nn.Module, params: EvaluateParams, runtime: RuntimeParams, test: Part) -> EvaluateResult:
-    """Evaluate ``model`` with its running BN statistics."""
+def evaluate(model: nn.Module, params: EvaluateParams, runtime: RuntimeParams, test: Part) -> tuple[Predictions, float]:
+    """What ``model`` says of each image with its running BN statistics, and its mean cross-entropy over them."""
     resolved = Runtime.resolve(runtime)
     model.to(resolved.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     loss_sum, seen, said = 0.0, list[torch.Tensor](), list[torch.Tensor]()
@@ -96,4 +77,4 @@ def evaluate(model: nn.Module, params: EvaluateParams, runtime: RuntimeParams, t
         seen.append(labels)
         said.append(logits.argmax(1))
     predictions = Predictions(*(torch.cat(parts).cpu().numpy() for parts in (seen, said)))
-    return EvaluateResult(predictions, loss_sum / test.size)
+    return predictions, loss_sum / test.size

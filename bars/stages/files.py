@@ -12,13 +12,13 @@ from bars.data.part import PartName
 from bars.errors import CheckpointError
 from bars.pipeline import paths
 from bars.pipeline import records as rec
+from bars.pipeline.formats import AGAIN
 from bars.space import Genotype, SearchSpace
 from bars.stages.job import Job
 from bars.training.checkpoint import load_tensors
 from bars.training.runtime import Runtime
 
 SUPERNET, CHECKPOINT = "bars-supernet/1", "bars-checkpoint/1"
-_AGAIN = "remove the folder and run its stage again"
 
 
 def announce(job: Job) -> None:
@@ -29,7 +29,7 @@ def announce(job: Job) -> None:
     job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     job.run.threads = runtime.threads
     job.run.precision = resolved.precision
-    if job.stage in ("search", "retrain"):  # the others compute with torch's passes
+    if job.stage in paths.TRAINING:  # the others compute with torch's passes
         job.run.passes = resolved.passes
 
 
@@ -61,12 +61,12 @@ def read_state(path: Path, expected: str) -> dict[str, torch.Tensor]:
     state = content.get("state")
     if content.get("format") != expected or not isinstance(state, dict):
         raise CheckpointError(
-            "not the expected file of weights", where=str(path), got=content.get("format"), allowed=expected, do=_AGAIN
+            "not the expected file of weights", where=str(path), got=content.get("format"), allowed=expected, do=AGAIN
         )
     foreign = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
     if foreign:
         raise CheckpointError(
-            "not only weights are in the file of weights", where=str(path), got=str(foreign[:3]), do=_AGAIN
+            "not only weights are in the file of weights", where=str(path), got=str(foreign[:3]), do=AGAIN
         )
     return state
 
@@ -77,4 +77,4 @@ def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> 
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError("the weights are of another network", where=str(path), got=reason, do=_AGAIN) from None
+        raise CheckpointError("the weights are of another network", where=str(path), got=reason, do=AGAIN) from None

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import random
-
 import torch
 from torch import Tensor
 
+from bars.cost import genotype_cost
 from bars.data import Part
 from bars.models.network import Network
 from bars.params import BinarizeParams, DeriveParams, RuntimeParams, SpaceParams
-from bars.space import SearchSpace
-from bars.stages.derive import (
-    CostOf,
-    DeriveResult,
-    Scorer,
-    Window,
-    candidate_row,
-    draw_within,
-    uniform_genotype,
-)
+from bars.stages.derive import DeriveResult, Scorer, candidate_row, random_candidate
 from bars.strategy.proxies import gradient_norm, naswot
 from bars.training.runtime import Runtime
 from bars.training.seeds import seed_of
@@ -41,17 +31,17 @@ def rank(
 
     The predictors without training see a batch of valid and the retraining's initial weights. Raises BudgetError.
     """
-    combinations, rng = SearchSpace.from_params(space), random.Random(seed_of(seed, "ranked architecture"))
-    window, cost = Window(budget_biops, params.budget_tolerance), CostOf(space, valid.image_size, valid.num_classes)
-    (draw,) = draw_within(lambda: uniform_genotype(combinations, rng), 1, window, params.max_draws, cost)
+    of_images = valid.image_size, valid.num_classes
+    draw = random_candidate(space, params, budget_biops, *of_images, seed, "ranked architecture")
+    cost = genotype_cost(space, draw.genotype, *of_images)
     Runtime.resolve(runtime)
     torch.manual_seed(seed_of(seed, "network"))
-    network = Network(space, binarize, draw.genotype, valid.image_size, valid.num_classes)
+    network = Network(space, binarize, draw.genotype, *of_images)
     batches = valid.batches(PROXY_IMAGES, device="cpu", augment=False, seed=0, epoch=0, drop_last=False)
     images, labels = next(iter(batches))
     proxies = {"gradient_norm": gradient_norm(network, images, labels), "naswot": naswot(network, images)}
     rows = []
     for i, (source, state) in enumerate(states.items()):
         score = Scorer(space, binarize, runtime, state, valid, params)(draw.genotype)
-        rows.append(candidate_row(source, draw, cost(draw.genotype), score, chosen=i == 0) | proxies)
+        rows.append(candidate_row(source, draw, cost, score, chosen=i == 0) | proxies)
     return DeriveResult(draw.genotype, rows)

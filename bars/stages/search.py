@@ -19,7 +19,6 @@ from bars.models.supernet import Sample, Supernet
 from bars.params import BinarizeParams, RuntimeParams, SearchParams, SpaceParams
 from bars.pipeline import records as rec
 from bars.space import SearchSpace
-from bars.stages.alphas import alpha_rows
 from bars.stages.files import SUPERNET, announce, open_for, split_of
 from bars.stages.job import Job, Write
 from bars.strategy.distribution import Distribution
@@ -51,7 +50,7 @@ def run(job: Job) -> Write:
     def write(folder: Path) -> None:
         epochs = [rec.search_epoch(row) for row in result.epochs]
         rec.write_search_epochs(folder / "epochs.csv", epochs, view.space.primitives)
-        rec.write_alphas(folder / "alphas.parquet", (rec.AlphaRow(**row) for row in result.alphas))
+        rec.write_alphas(folder / "alphas.parquet", result.alphas)
         rec.write_json(folder / "distribution.json", result.distribution, wide=True)
         save_tensors({"format": SUPERNET, "state": result.state}, folder / "supernet.pt")
 
@@ -63,7 +62,7 @@ class SearchResult:
     """Everything a search leaves behind: rows of epochs.csv and alphas.parquet, distribution.json, supernet weights."""
 
     epochs: list[dict[str, float]]
-    alphas: list[dict[str, Any]]
+    alphas: list[rec.AlphaRow]
     distribution: dict[str, Any]
     state: dict[str, Tensor]
 
@@ -131,7 +130,7 @@ class Search:
         verdict = judge(rows[-1] if rows else {}, status, params)
         return SearchResult(
             epochs=rows,
-            alphas=[row for i, logits in enumerate(self.history) for row in alpha_rows(self.space, i, logits)],
+            alphas=[row for i, logits in enumerate(self.history) for row in _alpha_rows(self.space, i, logits)],
             distribution={**self.distribution.to_json(status, len(rows)), "verdict": verdict},
             state=self.trained.weights_on_cpu(),
         )
@@ -275,6 +274,26 @@ class Search:
         self.alpha_optimizer.load_state_dict(saved["alpha_optimizer"])
         self.objective.capacity.multiplier, self.objective.theta = saved["multiplier"], saved["theta"]
         self.history = list(saved["history"])
+
+
+def _alpha_rows(space: SearchSpace, epoch: int, logits: list[Tensor | None]) -> Iterator[rec.AlphaRow]:
+    """One row per choice of every decision, with its logit and its softmax in float64."""
+    op, depth, width = logits
+    assert op is not None
+    decisions: list[tuple[str, str, int, int, tuple[Any, ...], Tensor]] = [
+        ("op", name, source, target, space.primitives, op[t, i])
+        for t, name in enumerate(space.all_types)
+        for i, (source, target) in enumerate(space.edges)
+    ]
+    for s in range(space.stages):
+        if depth is not None:
+            decisions.append(("depth", f"stage-{s + 1}", -1, -1, space.depths, depth[s]))
+        if width is not None:
+            decisions.append(("width", f"stage-{s + 1}", -1, -1, space.width_choices, width[s]))
+    for kind, group, source, target, choices, values in decisions:
+        probs = torch.softmax(values.double(), -1).tolist()
+        for choice, logit, prob in zip(choices, values.tolist(), probs, strict=True):
+            yield rec.AlphaRow(epoch, kind, group, source, target, str(choice), logit, prob)
 
 
 def trained(supernet: Supernet, params: SearchParams, runtime: Runtime, parallel: Parallel = SINGLE) -> Trained:

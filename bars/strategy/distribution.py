@@ -10,7 +10,24 @@ from torch import Tensor, nn
 from bars.errors import RecordError
 from bars.models.supernet import Sample
 from bars.space import Genotype, SearchSpace, StageGenotype
-from bars.strategy.relaxation import gumbel_noise, gumbel_softmax, plain_softmax, straight_through
+
+
+def gumbel_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise -log(-log u) from a CPU generator."""
+    uniform = torch.rand(shape, generator=generator).clamp_(torch.finfo(torch.float32).tiny, 1 - 2**-24)
+    return -torch.log(-torch.log(uniform))
+
+
+def relax(alpha: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """softmax((alpha + g) / tau) over the last axis: BARS Eq. 5; without a generator g = 0, as in DARTS."""
+    scores = alpha if generator is None else alpha + gumbel_noise(alpha.shape, generator)
+    return torch.softmax(scores / temperature, dim=-1)
+
+
+def straight_through(relaxed: Tensor) -> Tensor:
+    """One-hot at the largest entry, with the gradient of the relaxed draw."""
+    hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
+    return hard - relaxed.detach() + relaxed
 
 
 class Distribution(nn.Module):
@@ -48,15 +65,13 @@ class Distribution(nn.Module):
 
     def sample(self, sampling: str, temperature: float, generator: torch.Generator) -> Sample:
         """A relaxed architecture (BARS Eq. 5); ``hard`` draws one-hot with straight-through gradients."""
-        if sampling == "softmax":
-            op, depth, width = (None if a is None else plain_softmax(a, temperature) for a in self.alphas())
+        noise = None if sampling == "softmax" else generator
+        op, depth, width = (None if a is None else relax(a, temperature, noise) for a in self.alphas())
+        if sampling != "hard":
             return Sample(op, depth, width)
-        relaxed = [None if a is None else gumbel_softmax(a, temperature, generator) for a in self.alphas()]
-        if sampling == "gumbel":
-            op, depth, width = relaxed
-            return Sample(op, depth, width)
-        op, depth, width = (None if r is None else straight_through(r) for r in relaxed)
-        return Sample(op, depth, width, self._genotype(relaxed))
+        genotype = self._genotype([op, depth, width])
+        op, depth, width = (None if r is None else straight_through(r) for r in (op, depth, width))
+        return Sample(op, depth, width, genotype)
 
     def draw(self, generator: torch.Generator) -> Genotype:
         """A discrete architecture, each decision with its probability (BARS Sec. 4.3)."""

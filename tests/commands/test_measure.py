@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,25 +11,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bars.cli import main
 from bars.pipeline import latency
 from bars.pipeline.experiments import Grid
 from bars.pipeline.latency_record import Latency
 from bars.pipeline.load import load_params
 from bars.pipeline.provenance import verify_inputs
 from bars.pipeline.records import read_metrics, read_record
+from tests.calling import call
 from tests.grids import TREE, edited
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.xdist_group("measure")
 TIMES = {"networks": ["mine", "mine"], "rounds": 2, "round_ms": 0.1, "throughput_batch": 4, "checked_images": 10}
-
-
-def call(*words: str) -> tuple[int, str]:
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-        status = main(words)
-    return status, err.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_every_declared_file_is_there_and_chains(folder: Path, grid: Grid) -> No
     for name in a.stages:
         found = sorted(p.name for p in (folder / "results" / a.dir(name, SEED)).iterdir())
         assert found == sorted([*paths.OUTPUTS[name], paths.PROVENANCE])
-        assert stale(a, name, SEED, folder / "results") is None
+        assert stale(folder / "results" / a.dir(name, SEED), a.stage_params(name), a.modules(name)) is None
     assert len(verify_chain(made(grid, "a", "evaluate", "metrics.json").absolute())) == 12
     assert not list(Path(".bars/checkpoints").iterdir())
     assert not list(Path("results").rglob("*.tmp-*"))

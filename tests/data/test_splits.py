@@ -157,9 +157,9 @@ def test_an_altered_split_is_refused(written: Path, alter: Callable[[dict[str, A
     [
         ("", "cannot be read"),
         ('{"format": "bars-split/2", "tra', "cannot be read"),
-        ("[]", "not a JSON object"),
+        ("[]", "not a split of this version"),
         ("{}", "not a split of this version"),
-        ('{"format": "bars-split/2"}', "key dataset"),
+        ('{"format": "bars-split/2"}', "split.json: dataset"),
     ],
 )
 def test_a_malformed_split_is_refused(tmp_path: Path, content: str, said: str) -> None:

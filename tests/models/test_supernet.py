@@ -19,9 +19,11 @@ from bars.space import Genotype, SearchSpace
 from bars.strategy.distribution import Distribution
 from tests.architectures import one_hot_sample, random_genotype, random_space, space_params
 from tests.blocks import block
+from tests.models.weights import with_weights
 
 
-def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tensor]:
+def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, Network, torch.Tensor]:
+    """A supernet, an architecture of its space, and that network with the same weights; images."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
     params = random_space(rng).model_copy(update=changes)
@@ -31,21 +33,23 @@ def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, torch.Tenso
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    return supernet, random_genotype(supernet.space, rng), torch.randn(5, 3, size, size)
+    genotype = random_genotype(supernet.space, rng)
+    network = with_weights(Network(params, binarize, genotype, size, 7), supernet)
+    return supernet, genotype, network, torch.randn(5, 3, size, size)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_one_hot_supernet_equals_the_derived_network(seed: int) -> None:
     """Both ways through the supernet: slices of what was drawn, and masks and sums over everything."""
-    supernet, genotype, images = built(seed)
-    derived = supernet.extract(genotype).train()(images)
+    supernet, genotype, network, images = built(seed)
+    derived = network.train()(images)
     torch.testing.assert_close(supernet(images, Sample.one_hot(genotype)), derived)
     torch.testing.assert_close(supernet(images, one_hot_sample(genotype)), derived, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_straight_through_sample_has_the_same_output(seed: int) -> None:
-    supernet, _, images = built(seed)
+    supernet, _, _, images = built(seed)
     distribution = Distribution(supernet.space, 1.0, torch.Generator().manual_seed(seed))
     sample = distribution.sample("hard", 1.0, torch.Generator().manual_seed(seed))
     assert sample.genotype is not None
@@ -90,8 +94,7 @@ def test_feature_masks_are_erased_before_the_sign() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_cost_model_agrees_with_hooks_on_the_built_network(seed: int) -> None:
-    supernet, genotype, images = built(seed)
-    network = supernet.extract(genotype)
+    supernet, genotype, network, images = built(seed)
     counted, uncounted = count_model(network, tuple(images.shape))
     assert uncounted == []
     assert tuple(counted) == tuple(genotype_cost(supernet.params, genotype, images.shape[-1], 7))
@@ -99,8 +102,7 @@ def test_cost_model_agrees_with_hooks_on_the_built_network(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_binary_convolutions_see_only_signs(seed: int) -> None:
-    supernet, genotype, images = built(seed)
-    network = supernet.extract(genotype)
+    _, _, network, images = built(seed)
     seen: list[torch.Tensor] = []
     for module in network.modules():
         if isinstance(module, BinaryConv2d):

@@ -16,8 +16,8 @@ from bars.pipeline import paths, provenance
 from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid
 from bars.pipeline.files import atomic_directory, sha256_file, sha256_json
 from bars.pipeline.load import load_params
-from bars.pipeline.ownership import study_name
-from bars.pipeline.provenance import StageRun, hash_inputs, stale, stale_data, verify_chain, verify_inputs
+from bars.pipeline.ownership import folders, study_name
+from bars.pipeline.provenance import StageRun, hash_inputs, stale, verify_chain, verify_inputs
 from bars.pipeline.records import Metrics, Provenance, read_json, read_record, write_json, write_record
 from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.grids import TREE
@@ -212,16 +212,18 @@ def test_a_missing_input_names_the_command_that_makes_it(tmp_path: Path) -> None
 
 # ----------------------------------------------------------------------------------------------------- present or past
 def test_stale_results_say_why(chain: tuple[Grid, Path], results: Path, make_grid: Callable[..., Grid]) -> None:
+    def why(grid: Grid, folder: str) -> str | None:
+        return stale(results / folder, *folders(grid)[folder])
+
     grid = chain[0]
-    for stage in paths.STAGES:
-        assert stale(grid["a"], stage, 0, results) is None
-    assert stale_data(grid, "cifar10", results) is None
-    changed = make_grid({"scales/tiny/retrain/epochs": 9})["a"]
-    assert stale(changed, "retrain", 0, results) == "made with other parameters: retrain"
-    assert stale(changed, "search", 0, results) is None
-    assert "missing" in str(stale(grid["a"], "search", 3, results))
+    for folder in ("tiny/data/cifar10", *(f"{RUN}/{stage}" for stage in paths.STAGES)):
+        assert why(grid, folder) is None
+    changed = make_grid({"scales/tiny/retrain/epochs": 9})
+    assert why(changed, f"{RUN}/retrain") == "made with other parameters: retrain"
+    assert why(changed, f"{RUN}/search") is None
+    assert "missing" in str(why(grid, grid["a"].dir("search", 3)))
     rewrite(results / RUN / "search/provenance.json", lambda p: p["code"].update({"modules_sha256": "0" * 64}))
-    assert stale(grid["a"], "search", 0, results) == "made with other code"
+    assert why(grid, f"{RUN}/search") == "made with other code"
 
 
 def test_git_state_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

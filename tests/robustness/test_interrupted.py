@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -13,18 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bars.cli import main
 from bars.pipeline.files import sha256_file
+from tests.calling import call
 from tests.grids import TREE
 
 RUN = Path("results/tiny/searched/a/seed-3")
-
-
-def call(words: str) -> tuple[int, str]:
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-        status = main(words.split())
-    return status, err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +26,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(TREE, sort_keys=False))
     with contextlib.chdir(folder):
         for words in ("data cifar10", *(f"{s} a --seed {n}" for n in (0, 3) for s in ("search", "derive"))):
-            status, err = call(words)
+            status, err = call(*words.split())
             assert status == 0, err
     return folder
 
@@ -80,7 +72,7 @@ GOES_ON: dict[str, tuple[Callable[[], object], str]] = {
 def test_it_goes_on_to_the_same_bytes(here: Path, done: Path, what: str) -> None:
     change, command = GOES_ON[what]
     change()
-    status, err = call(command)
+    status, err = call(*command.split())
     assert status == 0, err
     run = Path("old") / RUN.relative_to("results") if "--results" in command else RUN
     assert (run / "derive/genotype.json").read_bytes() == (done / RUN / "derive/genotype.json").read_bytes()
@@ -153,6 +145,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str, str]] = {
 def test_it_is_refused_before_the_work_begins(here: Path, what: str) -> None:
     change, command, said = REFUSED[what]
     change()
-    status, err = call(command)
+    status, err = call(*command.split())
     assert status == 2, err
     assert said in err and "epoch 1" not in err and "Traceback" not in err

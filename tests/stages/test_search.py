@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from bars.errors import BudgetError
 from bars.models.cell_conv import CellConv2d
 from bars.params import BinarizeParams, Budget, DeriveParams, Ramp, RetrainParams, RuntimeParams, SearchParams
 from bars.space import SearchSpace
-from bars.stages.derive import CostOf, Draw, Window, derive, draw_within, random_candidate
+from bars.stages.derive import Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
 from bars.stages.search import Search, SearchResult
 from bars.strategy.capacity import Capacity
@@ -151,10 +152,10 @@ def test_every_option_of_binarisation_acts(changes: dict[str, Any]) -> None:
 def test_alphas_rest_during_warm_up_and_are_all_moved_after_it() -> None:
     by_epoch: dict[int, list[float]] = {}
     for row in BASE.alphas:
-        by_epoch.setdefault(row["epoch"], []).append(row["logit"])
+        by_epoch.setdefault(row.epoch, []).append(row.logit)
     assert by_epoch[0] == by_epoch[1]
     assert all(a != b for a, b in zip(by_epoch[1], by_epoch[2], strict=True))
-    assert all(abs(sum(p["prob"] for p in BASE.alphas[i : i + 3]) - 1) < 1e-12 for i in range(0, 9, 3))
+    assert all(abs(sum(p.prob for p in BASE.alphas[i : i + 3]) - 1) < 1e-12 for i in range(0, 9, 3))
 
 
 def test_no_batch_is_fetched_to_be_thrown_away() -> None:
@@ -259,7 +260,7 @@ def test_thrown_away_draws_are_those_between_two_candidates() -> None:
     space = SearchSpace.from_params(SPACE)
     small, large = (uniform_genotype(space, p, 1, 1.0) for p in ("none", "binary_conv_3x3"))
     drawn = iter([small, large, small, small, large, large])
-    cost = CostOf(SPACE, 8, 4)
+    cost = partial(genotype_cost, SPACE, image_size=8, num_classes=4)
     window = Window(cost(large).biops, 0.01)
     assert draw_within(lambda: next(drawn), 3, window, 6, cost) == [Draw(large, 1), Draw(large, 2), Draw(large, 0)]
 

@@ -9,8 +9,7 @@ import torch
 from bars.errors import RecordError
 from bars.params import Ramp
 from bars.space import SearchSpace
-from bars.strategy.distribution import Distribution
-from bars.strategy.relaxation import gumbel_softmax, plain_softmax, straight_through
+from bars.strategy.distribution import Distribution, relax, straight_through
 from bars.strategy.schedules import cosine, ramp
 from tests.architectures import random_space, space_params
 
@@ -23,7 +22,7 @@ def test_gumbel_softmax_draws_the_categorical_distribution() -> None:
     """argmax of (alpha + g) / tau has probabilities softmax(alpha), whatever tau is."""
     alpha = torch.tensor([1.0, 0.0, -1.0, 0.5])
     generator = torch.Generator().manual_seed(0)
-    drawn = gumbel_softmax(alpha.expand(40_000, 4), 0.7, generator)
+    drawn = relax(alpha.expand(40_000, 4), 0.7, generator)
     torch.testing.assert_close(drawn.sum(-1), torch.ones(40_000))
     frequency = torch.bincount(drawn.argmax(-1), minlength=4) / 40_000
     torch.testing.assert_close(frequency, torch.softmax(alpha, 0), atol=0.01, rtol=0)
@@ -31,14 +30,14 @@ def test_gumbel_softmax_draws_the_categorical_distribution() -> None:
 
 @pytest.mark.parametrize("temperature", [0.05, 100.0])
 def test_temperature_sharpens_and_flattens(temperature: float) -> None:
-    drawn = gumbel_softmax(torch.zeros(2_000, 3), temperature, torch.Generator().manual_seed(0))
+    drawn = relax(torch.zeros(2_000, 3), temperature, torch.Generator().manual_seed(0))
     largest = drawn.max(-1).values.mean()
     assert largest > 0.95 if temperature < 1 else largest < 0.36
 
 
 def test_plain_softmax_draws_nothing() -> None:
     alpha = torch.tensor([[0.0, math.log(3)]])
-    torch.testing.assert_close(plain_softmax(alpha, 1.0), torch.tensor([[0.25, 0.75]]))
+    torch.testing.assert_close(relax(alpha, 1.0, None), torch.tensor([[0.25, 0.75]]))
 
 
 def test_straight_through_is_one_hot_with_the_relaxed_gradient() -> None:

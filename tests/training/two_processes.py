@@ -107,7 +107,7 @@ def stages(parallel: Parallel, folder: Path) -> dict[str, Any]:
     trained = Trainer(model, RETRAIN, RUNTIME, whole, 0, parallel).run(NoCheckpoint(), Silent())
     return {
         "search": searched.epochs,
-        "alphas": torch.tensor([row["logit"] for row in searched.alphas]),
+        "alphas": torch.tensor([row.logit for row in searched.alphas]),
         "supernet": searched.state,
         "retrain": trained.epochs,
         "weights": trained.state,

@@ -51,7 +51,8 @@ rule page:
                 for stage in e.stages
             ]
         ),
-        code=[*code("bars.report.page", *(f"bars.report.tables.{name}" for name in TABLES)), page_template()],
+        code=code("bars.report.page", *(f"bars.report.tables.{name}" for name in TABLES)),
+        template=local(beside("bars/report/data/page.html.j2")),
     output:
         "report.html",
     log:
@@ -67,7 +68,7 @@ rule page:
 
 rule metrics:
     input:
-        runs=evaluated(),
+        runs=[f"{RESULTS}/{e.file('evaluate', 'metrics.json', seed)}" for e in RUNNABLE for seed in e.seeds],
         script=local(beside("workflow/scripts/metrics.py")),
     output:
         [f"{RESULTS}/metrics/{e.group}/{e.name}.json" for e in RUNNABLE],

@@ -81,8 +81,6 @@ onstart:
 # running job. tee outlives an interrupt, so that the last words are kept.
 # exec: no shell stays between Snakemake and the stage, which ends with its parent (bars/commands/parent.py).
 BARS = "exec python -m bars {params.command} > >(tee -ia {log:q} >&2) 2>&1"
-# Stages that go on from their checkpoint when they are run again.
-RESUMED = ("search", "retrain")
 
 
 def memory(wildcards, attempt):
@@ -119,11 +117,6 @@ def code(*modules):
     """Source files behind some modules, so that an edit of one reruns what it is used for, and nothing else."""
     root = HERE if CHECKOUT else sources.ROOT
     return [local(beside(path, root)) for path in sources.closure(*modules)]
-
-
-def data_params(wildcards):
-    """Params function: what decides a data set's split."""
-    return canonical(GRID.dataset_params(wildcards.dataset))
 
 
 def any_of(names):
@@ -237,20 +230,10 @@ def group_outputs(group):
     ]
 
 
-def evaluated():
-    """metrics.json of every run of the active scale."""
-    return [f"{RESULTS}/{e.file('evaluate', 'metrics.json', seed)}" for e in RUNNABLE for seed in e.seeds]
-
-
 # ------------------------------------------------------------------------------------------------ tables and figures
 def artifact_outputs(name):
     """Files of a table or figure."""
     return [f"{'figures' if name in FIGURES else RESULTS}/{name}.{suffix}" for suffix in kinds(name)]
-
-
-def page_template():
-    """What the page for reviewers is filled into."""
-    return local(beside("bars/report/data/page.html.j2"))
 
 
 def artifact_code(name):

@@ -15,7 +15,7 @@ rule data:
     resources:
         mem_mb=memory,
     params:
-        data=data_params,
+        data=lambda wildcards: canonical(GRID.dataset_params(wildcards.dataset)),
         images=lambda wildcards: folder_state(GRID.dataset(wildcards.dataset)) or "",
         command=command("data", "{dataset}", depth=4),
     message:
@@ -42,7 +42,7 @@ for stage in paths.STAGES:
             group=any_of(GROUPS),
             experiment=any_of(e.name for e in RUNNABLE if stage in e.stages),
             seed=r"\d+",
-        retries: 1 if stage in RESUMED else 0
+        retries: 1 if stage in paths.TRAINING else 0  # they go on from their checkpoint
         conda:
             ENVIRONMENT
         threads: lambda wildcards: experiment_of(wildcards).runtime.threads
@@ -101,40 +101,17 @@ onsuccess:
 
 
 # Targets that name a group of runs; the stages of dvc.yaml ask for them.
-localrules:
-    datasets,
-    searched,
-    ablations,
-    widened,
-    baselines,
-    ranked,
-
-
 rule datasets:
     input:
         [path for name in GRID.datasets for path in data_outputs(name)],
+    localrule: True
 
 
-rule searched:
-    input:
-        group_outputs("searched"),
+for group in GROUPS:
 
-
-rule ablations:
-    input:
-        group_outputs("ablations"),
-
-
-rule widened:
-    input:
-        group_outputs("widened"),
-
-
-rule baselines:
-    input:
-        group_outputs("baselines"),
-
-
-rule ranked:
-    input:
-        group_outputs("ranking"),
+    rule:
+        name:
+            "ranked" if group == "ranking" else group  # ranking is a table
+        input:
+            group_outputs(group),
+        localrule: True

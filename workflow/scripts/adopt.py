@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from bars.errors import BarsError
-from bars.pipeline import paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
-from bars.pipeline.provenance import stale, stale_data, stale_times, verify_chain
+from bars.pipeline.ownership import folders
+from bars.pipeline.provenance import stale, verify_chain
 
 RESULTS = Path("results")
 
@@ -30,13 +30,8 @@ def dvc_problems() -> list[str]:
 
 
 def provenance_problems(grid: Grid) -> list[str]:
-    found = {paths.data_dir(grid.scale, name): stale_data(grid, name, RESULTS) for name in grid.datasets}
-    found[paths.latency_dir(grid.scale)] = stale_times(grid, RESULTS)
-    for experiment in grid.runnable():
-        for seed in experiment.seeds:
-            for stage in experiment.stages:
-                found[experiment.dir(stage, seed)] = stale(experiment, stage, seed, RESULTS)
-    return [f"{RESULTS / folder}: {why}" for folder, why in found.items() if why is not None]
+    found = {RESULTS / folder: stale(RESULTS / folder, *made) for folder, made in folders(grid).items()}
+    return [f"{folder}: {why}" for folder, why in found.items() if why is not None]
 
 
 def chain_problems(grid: Grid) -> list[str]:

@@ -23,10 +23,11 @@ import yaml
 from bars.commands import export
 from bars.commands.artifact import verify_results
 from bars.errors import BarsError, RecordError
-from bars.pipeline import latency, paths
+from bars.pipeline import paths
 from bars.pipeline.experiments import Grid
 from bars.pipeline.files import sha256_file
 from bars.pipeline.load import Params, load_params
+from bars.pipeline.ownership import folders
 from bars.pipeline.records import Provenance, read_record
 from bars.report.artifacts import FIGURES, TABLES, need_paths
 from bars.report.figures import write_figure
@@ -43,11 +44,7 @@ def land(results: Path, params: Path, study: Path) -> None:
     """Copy the finished stages of the active scale, and the parameters, in one file without includes."""
     loaded = load_params(params)
     grid = Grid(loaded)
-    folders = [paths.data_dir(grid.scale, name) for name in grid.datasets]
-    for e in grid.runnable():
-        folders += [e.dir(stage, seed) for seed in e.seeds for stage in e.stages]
-    folders += [paths.latency_dir(grid.scale)] if latency.timed(grid) else []
-    for folder in folders:
+    for folder in folders(grid):
         if (results / folder / paths.PROVENANCE).is_file():
             shutil.copytree(
                 results / folder, study / RECORDS / folder, ignore=shutil.ignore_patterns("*.pt"), dirs_exist_ok=True

@@ -11,7 +11,7 @@ from torch import nn
 
 from bars.cost import Cost
 from bars.errors import ParamsError
-from bars.models.baselines import abcnet, bidensenet, bireal, bnas, cbcn, floating, irnet, nin, xnor
+from bars.models.baselines import bidensenet, bnas, nin, resnet18, xnor
 from bars.models.baselines.family import Builder, Context, checked_options
 from bars.models.counting import count_model
 from bars.params import BinarizeParams, ModelParams, Slot
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, Builder] = {
     "resnet18-xnor": xnor.resnet18_xnor,
     "resnet34-xnor": xnor.resnet34_xnor,
-    "resnet18-bireal": bireal.resnet18_bireal,
+    "resnet18-bireal": resnet18.resnet18_bireal,
     "wrn40-xnor": xnor.wrn40_xnor,
     "nin-xnor": nin.nin_xnor,
-    "resnet18-cbcn": cbcn.resnet18_cbcn,
-    "resnet18-irnet": irnet.resnet18_irnet,
+    "resnet18-cbcn": resnet18.resnet18_cbcn,
+    "resnet18-irnet": resnet18.resnet18_irnet,
     "bnas": bnas.bnas,
-    "resnet18-abc": abcnet.resnet18_abc,
+    "resnet18-abc": resnet18.resnet18_abc,
     "bidensenet-xnor": bidensenet.bidensenet_xnor,
-    "resnet18-pcnn": bireal.resnet18_pcnn,
-    "resnet18-react": bireal.resnet18_react,
-    "resnet18-adabin": irnet.resnet18_adabin,
-    "resnet18-float": floating.resnet18_float,
+    "resnet18-pcnn": resnet18.resnet18_pcnn,
+    "resnet18-react": resnet18.resnet18_react,
+    "resnet18-adabin": resnet18.resnet18_adabin,
+    "resnet18-float": resnet18.resnet18_float,
 }
 
 

@@ -26,6 +26,7 @@ SAMPLING = {
     "hard": "one-hot Gumbel sampling",
 }
 CELL_TYPES = {"stage": "one per stage", "shared": "one for all stages", "cell": "one per cell"}
+COLUMNS = (9.6, 32.4, 55.2, 78.0)  # left ends of the steps of the workflow
 LINE = 12.2  # height of the data flow in the macro level's band
 RATIOS = tuple(0.5 + 0.05 * i for i in range(31))
 
@@ -146,7 +147,7 @@ def _lanes(rows: style.Rows) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[
 def _draw_flow(axes: Axes, rows: style.Rows) -> None:
     darts, bars = _lanes(rows)
     blue = style.colour(0)
-    for x, (head, _) in zip(_columns(), bars, strict=True):
+    for x, (head, _) in zip(COLUMNS, bars, strict=True):
         axes.text(x + 9.6, 24.2, head, ha="center", va="top", fontweight="bold")
     lanes = (
         ("DARTS", darts, 11.6, "#f2f2f2", style.GRAY, "#595959"),
@@ -154,15 +155,11 @@ def _draw_flow(axes: Axes, rows: style.Rows) -> None:
     )
     for name, lane, y, face, edge, ink in lanes:
         axes.text(1.0, y + 4.6, name, ha="left", va="center", fontweight="bold", color=edge if name == "BARS" else ink)
-        for i, (x, (_, words)) in enumerate(zip(_columns(), lane, strict=True)):
+        for i, (x, (_, words)) in enumerate(zip(COLUMNS, lane, strict=True)):
             sketch.box(axes, x, y, 19.2, 9.2, face=face, edge=edge)
             axes.text(x + 9.6, y + 4.6, words, ha="center", va="center", fontsize="small", color=ink, linespacing=1.35)
             if i:
                 sketch.arrow(axes, (x - 3.0, y + 4.6), (x - 0.2, y + 4.6), edge)
-
-
-def _columns() -> tuple[float, ...]:
-    return (9.6, 32.4, 55.2, 78.0)
 
 
 # ------------------------------------------------------------------------------------------------------ the macro level

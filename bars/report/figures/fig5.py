@@ -136,10 +136,7 @@ def _draw_means(axes: Axes, rows: style.Rows, results: Results) -> None:
 
 
 def _absence(results: Results, name: str) -> str:
-    experiment = results.experiment(name)
-    if experiment is None:
-        return f"{name} is not in the grid"
-    return f"{name} is not run: {experiment.reason}" if experiment.reason else f"{name}: no logged alphas yet"
+    return f"{name}: {results.absence(name, 'logged alphas')}"
 
 
 def _notes(rows: style.Rows, results: Results) -> list[str]:

@@ -157,7 +157,7 @@ def _title(rows: style.Rows, results: Results, name: str) -> str:
     seeds = {row["seed"] for row in rows if row["kind"] == "edge" and row["experiment"] == name}
     title = SEARCHES[name]
     if not seeds:
-        return f"{title}: {_absence(results, name)}"
+        return f"{title}: {results.absence(name, 'genotype')}"
     outcome = next(row["outcome"] for row in rows if row["experiment"] == name)
     return f"{title} (seed {min(seeds)})" + (f":\n{outcome}" if outcome else "")
 
@@ -169,13 +169,6 @@ def _outcome(results: Results) -> str:
     if not runs.metrics:
         return "not evaluated yet"
     return str(outcome) or f"did not fail in any of {outcome.of}"
-
-
-def _absence(results: Results, name: str) -> str:
-    experiment = results.experiment(name)
-    if experiment is None:
-        return "not in the grid"
-    return f"not run: {experiment.reason}" if experiment.reason else "no genotype yet"
 
 
 def _draw_counts(axes: Axes, rows: style.Rows) -> None:

@@ -28,7 +28,7 @@ def data(results: Results) -> list[dict[str, Any]]:
         | {"failures": "; ".join(_failures(experiment.search, epochs)) if epoch is epochs[-1] else None}
         | {"scale": results.scale, "data_set": experiment.search_data.name}
         for experiment in results.grid
-        if experiment.kind == "searched" and experiment.search_from is None
+        if "search" in experiment.stages
         for seed, epochs in sorted(results.epochs(experiment.name).items())
         for epoch in epochs
     ]

@@ -7,18 +7,15 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bars.report.artifacts import FULL, RANKED
+from bars.report.artifacts import RANKED
 from bars.report.figures import style
 from bars.report.predictors import SUPERNETS, ranked, skills
-from bars.report.tables.ranking import str_interval
 from bars.report.tree import Results
 
 
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per architecture and predictor, then one per predictor with its correlations."""
     architectures = ranked(results)
-    experiment = results.experiment(FULL)
-    k = experiment.derive.samples if experiment is not None and experiment.has("derive") else 1
     points = [
         {"kind": "architecture", "seed": a.seed, "predictor": name, "prediction": value, "top1_percent": 100 * a.top1}
         for a in architectures
@@ -26,8 +23,8 @@ def data(results: Results) -> list[dict[str, Any]]:
     ]
     found = [
         {"kind": "skill", "predictor": s.predictor, "n": s.n, "tau": s.tau.value, "tau_low": s.tau.low}
-        | {"tau_high": s.tau.high, "rho": s.rho.value, "label": str_interval(s.tau)}
-        for s in skills(architectures, k, results.params.report.claims.confidence)
+        | {"tau_high": s.tau.high, "rho": s.rho.value, "label": str(s.tau)}
+        for s in skills(results, architectures)
     ]
     return [{**row, "scale": results.scale} for row in points + found]
 

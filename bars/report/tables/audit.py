@@ -5,13 +5,11 @@ Nothing here is measured by training: accuracies have no second source in the pa
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 
 from bars.report.layout import Column, Row, Table
-from bars.report.paper import Number, Row2, in_text, row2, table1, table2
+from bars.report.paper import Number, Row2, cell, in_text, row2, rows_of, table1, table2
 
 AGREES, FLOOR, DIFFERS, UNKNOWN = "agrees", "agrees as a floor", "differs", "cannot be known"
 VERDICTS = (AGREES, FLOOR, DIFFERS, UNKNOWN)
@@ -61,9 +59,8 @@ def built_counts() -> dict[tuple[str, str], dict[str, float]]:
 
     The main variant is ""; a test holds the file to the networks as they are built.
     """
-    text = (files("bars.report") / "data" / "counts.csv").read_text(encoding="utf-8")
     counts = {}
-    for line in csv.DictReader(text.splitlines()):
+    for line in rows_of("counts.csv"):
         values = {name: int(line[name]) / 1e6 for name in ("flops", "biops", "params") if line[name]}
         counts[line["experiment"], line["variant"]] = values
     return counts
@@ -123,7 +120,7 @@ def _table1() -> Iterator[Finding]:
     for row in table1():
         if row.experiment == "bars-b":
             note = "the same network is printed with two accuracies"
-            yield Finding.held(row.number, "Table 2, BARS-B", _cell("bars-b", "top1"), note)
+            yield Finding.held(row.number, "Table 2, BARS-B", cell("bars-b", "top1"), note)
         elif row.number.value is None:
             yield Finding.unknown(row.number, "what counts as failed is not said; Table 1 here says its criterion")
         else:
@@ -208,23 +205,12 @@ def _built(row: Row2, number: Number, column: str, built: dict[tuple[str, str], 
 
 
 # ------------------------------------------------------------------------------------------------------ text
-def _known(number: Number) -> float:
-    """The number itself. Raises KeyError where a dash or a word is printed."""
-    if number.value is None:
-        raise KeyError(f"no number is printed: {number.where}")
-    return number.value
-
-
-def _cell(experiment: str, column: str) -> float:
-    return _known(row2(experiment).number(column))
-
-
 def _gain(experiment: str, over: str) -> float:
-    return round(_cell(experiment, "top1") - _cell(over, "top1"), 6)
+    return round(cell(experiment, "top1") - cell(over, "top1"), 6)
 
 
 def _share(experiment: str, over: str, column: str) -> float:
-    return _cell(experiment, column) / _cell(over, column)
+    return cell(experiment, column) / cell(over, column)
 
 
 def _against(number: Number, experiment: str, over: str, value: float, note: str = "") -> Finding:
@@ -246,7 +232,7 @@ def _text() -> Iterator[Finding]:
     note = "agrees with the caption of Table 2, not with its column"
     yield Finding.held(in_text("fig4/divisor"), "Table 2, caption", 64.0, note)
     for id, experiment in (("with-fp", "imagenet-resnet18-xnor-fp"), ("without-fp", "imagenet-resnet18-xnor")):
-        yield Finding.held(in_text(f"5.1/{id}"), f"Table 2, {row2(experiment).label}", _cell(experiment, "top1"))
+        yield Finding.held(in_text(f"5.1/{id}"), f"Table 2, {row2(experiment).label}", cell(experiment, "top1"))
     yield from _cifar(*(in_text(f"5.1/cifar-{of}") for of in ("gain", "biops", "flops", "params")))
     yield from _imagenet_gain(in_text("5.1/imagenet-gain"))
     yield from _failed_search()
@@ -266,10 +252,10 @@ SETTINGS = (
 def _space() -> Iterator[Finding]:
     cells = in_text("4.1.1/cells")
     yield Finding.unknown(cells, "an example; the number of cells used is not said")
-    yield Finding.held(in_text("4.1.1/depths"), "its example, three cells", _known(cells) + 1, "depths 0 to 3")
+    yield Finding.held(in_text("4.1.1/depths"), "its example, three cells", cells.known + 1, "depths 0 to 3")
     yield Finding.held(in_text("4.1.1/widths"), "the list beside it", 4.0, "0.25, 0.5, 0.75, 1.0")
     yield Finding.held(in_text("4.1.1/quarter"), "first of the four widths", 0.25)
-    primitives = _known(in_text("5.4/primitives")) - _known(in_text("fig6/extra"))
+    primitives = in_text("5.4/primitives").known - in_text("fig6/extra").known
     note = "Sec. 5.4 yet speaks of 5x5 convolutions in the operation search, which these operations lack"
     yield Finding.held(in_text("4.1.2/primitives"), "Sec. 5.4 and Fig. 6: 4 - 1", primitives, note)
 
@@ -301,6 +287,6 @@ def _imagenet_gain(number: Number) -> Iterator[Finding]:
 def _failed_search() -> Iterator[Finding]:
     extra = in_text("fig6/extra")
     yield Finding.held(in_text("5.4/cell-types"), "Fig. 6, caption", 2.0)
-    primitives = _known(in_text("4.1.2/primitives")) + _known(extra)
+    primitives = in_text("4.1.2/primitives").known + extra.known
     yield Finding.held(in_text("5.4/primitives"), "Sec. 4.1.2 and Fig. 6: 3 + 1", primitives)
     yield Finding.held(extra, "Sec. 5.4 and 4.1.2: 4 - 3", 1.0, "the 5x5 binary convolution")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bars.report import summary
-from bars.report.artifacts import FULL, RANKED
+from bars.report.artifacts import RANKED
 from bars.report.layout import Column, Row, Table, Value
 from bars.report.predictors import Correlation, Skill, ranked, skills
 from bars.report.tables import columns
@@ -14,10 +14,8 @@ def table(results: Results) -> Table:
     """One row per predictor."""
     architectures = ranked(results)
     runs = results.runs(RANKED)
-    experiment = results.experiment(FULL)
-    k = experiment.derive.samples if experiment is not None and experiment.has("derive") else 1
     confidence = results.params.report.claims.confidence
-    rows = [_row(skill, results.scale, runs.dataset) for skill in skills(architectures, k, confidence)]
+    rows = [_row(skill, results.scale, runs.dataset) for skill in skills(results, architectures)]
     return Table(
         name="ranking",
         title="Ranking: does a predictor order architectures as retraining does?",
@@ -50,14 +48,9 @@ def _row(skill: Skill, scale: str, data_set: str | None) -> Row:
 def _interval(name: str, title: str) -> tuple[Column, ...]:
     def cell(row: Row) -> str:
         value, low, high = (columns.number(row[key]) or 0.0 for key in (name, f"{name}_low", f"{name}_high"))
-        return str_interval(Correlation(value, low, high))
+        return str(Correlation(value, low, high))
 
     return Column(name, title, cell), Column(f"{name}_low"), Column(f"{name}_high")
-
-
-def str_interval(correlation: Correlation) -> str:
-    """A correlation and its interval for readers."""
-    return f"{correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]"
 
 
 def _percent(key: str, sign: str = "") -> Column:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bars.report.artifacts import BARS, COLLAPSED, FAILED, FULL, NO_OP_SHORTCUT, RANDOM, STABILISED, WIDER
 from bars.report.layout import EMPTY
-from bars.report.paper import in_text, row1, row2
+from bars.report.paper import cell, in_text, row1
 from bars.report.tables.claims import measures
 from bars.report.tables.claims.judge import Claim, at_least, at_most, beats_all, gains
 from bars.space import SHORTCUT
@@ -42,13 +42,7 @@ def _gain(
 
 
 def _printed_gain(one: str, other: str) -> str:
-    return f"{_cell(one, 'top1') - _cell(other, 'top1'):+.2f} points"
-
-
-def _cell(experiment: str, column: str) -> float:
-    value = row2(experiment).number(column).value
-    assert value is not None
-    return value
+    return f"{cell(one, 'top1') - cell(other, 'top1'):+.2f} points"
 
 
 def _share(
@@ -61,22 +55,15 @@ def _share(
         where,
         f"{key} of {one} / {other}",
         "",
-        f"{_cell(one, column) / _cell(other, column):.2f}",
+        f"{cell(one, column) / cell(other, column):.2f}",
         lambda quantities: quantities.share(key, one, other),
         at_most(limit, tolerant=tolerant),
     )
 
 
 def _ablation(experiment: str, claim: str, where: str = "Sec. 5.3; Table 1") -> Claim:
-    full, without = row1(FULL).number.value, row1(experiment).number.value
-    assert full is not None and without is not None
-    return _gain(f"ablation-{experiment}", claim, where, FULL, experiment, printed=f"{full - without:+.2f} points")
-
-
-def _text(id: str) -> float:
-    value = in_text(id).value
-    assert value is not None
-    return value
+    printed = row1(FULL).number.known - row1(experiment).number.known
+    return _gain(f"ablation-{experiment}", claim, where, FULL, experiment, printed=f"{printed:+.2f} points")
 
 
 # ------------------------------------------------------------------------------------------------------ networks
@@ -87,7 +74,7 @@ def _cifar() -> Iterator[Claim]:
         BOTH,
         FULL,
         RESNET34,
-        _text("5.1/cifar-gain"),
+        in_text("5.1/cifar-gain").known,
     )
     yield _gain(
         "cifar-gain-resnet18",
@@ -108,7 +95,7 @@ def _cifar() -> Iterator[Claim]:
             key,
             FULL,
             RESNET34,
-            _text(f"5.1/cifar-{key}"),
+            in_text(f"5.1/cifar-{key}").known,
         )
     yield Claim(
         "cifar-all-baselines",
@@ -151,7 +138,7 @@ def _cifar() -> Iterator[Claim]:
 
 
 def _imagenet() -> Iterator[Claim]:
-    gain = _text("5.1/imagenet-gain")
+    gain = in_text("5.1/imagenet-gain").known
     words = "On ImageNet, BARS-E is 3 points more accurate than a binary ResNet-18."
     yield _gain("imagenet-gain", words, BOTH, "bars-e", IMAGENET_FP, gain)
     words = "BARS-E costs about as many operations as that binary ResNet-18."
@@ -176,7 +163,7 @@ def _imagenet() -> Iterator[Claim]:
         "Sec. 5.1",
         IMAGENET_FP,
         IMAGENET_BINARY,
-        round(_text("5.1/with-fp") - _text("5.1/without-fp"), 6),
+        round(in_text("5.1/with-fp").known - in_text("5.1/without-fp").known, 6),
     )
 
 

@@ -44,9 +44,7 @@ def printed_beaten(divisor: int) -> str:
     """How many printed CIFAR-10 baselines have a printed BARS network of fewer equivalent ops and no less accuracy."""
     points = {}
     for row in table2():
-        ops, top1 = row.equivalent(divisor), row.number("top1").value
-        assert top1 is not None
-        points[row.experiment] = (ops or 0.0, top1)
+        points[row.experiment] = (row.equivalent(divisor) or 0.0, row.number("top1").known)
     beaten = [
         any(points[ours][0] < points[theirs][0] and points[ours][1] >= points[theirs][1] for ours in BARS)
         for theirs in cifar_baselines()

@@ -90,10 +90,10 @@ class Quantities:
         """Derived architectures by seed. Raises NotMeasured."""
         return self._some(name, self.results.genotypes(name), "genotype")
 
-    def per_seed(self, name: str, values: Mapping[int, float], note: str = "") -> Measured:
+    def per_seed(self, name: str, values: Mapping[int, float]) -> Measured:
         """Mean of one experiment's own values."""
         value = stats.interval(list(values.values()), self.claims.confidence)
-        return Measured(value, tuple(values), self._dataset(name), note)
+        return Measured(value, tuple(values), self._dataset(name))
 
     def against(self, one: str, left: Mapping[int, float], other: str, right: Mapping[int, float]) -> Measured:
         """Difference of two experiments' values, paired by seed where both have it."""
