@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bars.packed.graph import Graph, attributes_of, node
+from bars.packed.graph import Graph, attributes_of, node, simplify
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -23,6 +23,7 @@ _BLOCKS = [2, 1, 0, 3, 4]  # [N, blocks, C, H, W] with C and N in each other's p
 def straightened(model: ModelProto) -> ModelProto:
     """The same network, number for number, without those detours."""
     graph = Graph.of(model)
+    simplify(graph)  # a plain network has not been yet
     made = {output: now for now in graph.nodes for output in now.output}
     nodes: list[NodeProto] = []
     for now in graph.nodes:
