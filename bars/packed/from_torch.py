@@ -36,6 +36,7 @@ def to_onnx(model: nn.Module, image_size: int, path: Path) -> None:
                 output_names=["logits"],
                 dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
                 verbose=False,
+                optimize=False,  # once is enough: below, without its limits on what is folded
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         raise ExportError("the network cannot be written as ONNX", where=str(path), got=_root(error)) from error

@@ -35,9 +35,10 @@ def require(package: str) -> ModuleType:
 def openvino(model: ModelProto, batch: int, threads: int) -> Runtime:
     """A packed or plain network in OpenVINO; ``threads`` 0: as many as it finds cores."""
     require("openvino")
+    from bars.packed.channels import straightened
     from bars.packed.openvino_ops import core
 
-    read = core().read_model(model.SerializeToString())
+    read = core().read_model(straightened(model).SerializeToString())
     read.reshape([batch, *list(read.input(0).get_partial_shape())[1:]])
     # Without the hint for precision, newer processors would compute the float parts in bfloat16.
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
