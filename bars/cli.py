@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("folder", type=Path, metavar="DIR", help="where to")
     sub = command("experiments", "list every experiment of the grid", "listing.list_experiments")
     sub.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
-    sub = command("cost", "operations and parameters of an experiment's network", "cost.show_cost")
+    sub = command("cost", "operations and parameters of an experiment's network", "times.show")
     sub.add_argument("name", metavar="NAME", help="an experiment (bars experiments lists them)")
     sub.add_argument("--seed", type=int, metavar="N", help="whose genotype (default: the first seed)")
     sub.add_argument("--time", action="store_true", help="instead: hours and memory of its stages, from recorded runs")

@@ -18,17 +18,8 @@ from bars.space import Genotype, SearchSpace
 _IMAGENET_CLASSES = 1000
 
 
-def show_cost(
-    params: Path, scale: str | None, results: Path, name: str, seed: int | None, *, time: bool, as_json: bool
-) -> int:
-    """Print FLOPs, BiOps, parameters and equivalent operations; without a genotype yet, what the space allows.
-
-    ``time``: instead, what its stages will take.
-    """
-    if time:
-        from bars.commands.times import show_times  # which counts operations as below
-
-        return show_times(params, scale, results, name, as_json=as_json)
+def show_cost(params: Path, scale: str | None, results: Path, name: str, seed: int | None, *, as_json: bool) -> int:
+    """Print FLOPs, BiOps, parameters and equivalent operations; without a genotype yet, what the space allows."""
     experiment = Grid(load_params(params), scale)[name]
     experiment.require("evaluate", seed)
     answer = cost_of(experiment, results, experiment.seeds[0] if seed is None else seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bars.commands.cost import cost_of
+from bars.commands.cost import cost_of, show_cost
 from bars.commands.listing import text_table
 from bars.errors import BarsError, RecordError
 from bars.pipeline import paths
@@ -32,6 +32,15 @@ class Run:
     seconds: float
     memory: float
     device_memory: float | None
+
+
+def show(
+    params: Path, scale: str | None, results: Path, name: str, seed: int | None, *, time: bool, as_json: bool
+) -> int:
+    """``bars cost``: counts of the network of a seed or, with ``time``, what its experiment's stages will take."""
+    if time:
+        return show_times(params, scale, results, name, as_json=as_json)
+    return show_cost(params, scale, results, name, seed, as_json=as_json)
 
 
 def show_times(params: Path, scale: str | None, results: Path, name: str, *, as_json: bool) -> int:
