@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import multiprocessing
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,8 +36,12 @@ from bars.stages.files import genotype_of, open_for, split_of
 from bars.stages.job import Job, Write
 from bars.stages.networks import trained
 
+if TYPE_CHECKING:
+    from bars.data.splits import Split
+    from bars.space import Genotype
+
 Note = Callable[[str], None]
-FILE = "latency.json"
+FILE, ONNX = "latency.json", "network.onnx"
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,13 @@ class Candidate:
 def run(jobs: Sequence[Job], settings: LatencyParams, note: Note) -> Write:
     """Time the networks of ``jobs`` (each a view of its evaluate stage) in every runtime that is installed."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    with pinned(settings.threads) as cores, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        folders = [Path(folder, str(i)) for i in range(len(jobs))]
+        _write_ahead(jobs, folders, len(_affinity()))
+        cores = stack.enter_context(pinned(settings.threads))
         prepared = []
         for i, job in enumerate(jobs):
-            prepared.append(prepare(job, settings, Path(folder)))
+            prepared.append(prepare(job, settings, folders[i]))
             note(f"{job.experiment.name}: ready ({i + 1} of {len(jobs)}) {prepared[-1].reason}".rstrip())
         times = [time_all(prepared, batch, settings) for batch in (1, settings.throughput_batch)]
     record = Latency(
@@ -73,6 +82,30 @@ def run(jobs: Sequence[Job], settings: LatencyParams, note: Note) -> Write:
         networks=tuple(_recorded(one, [found[i] for found in times]) for i, one in enumerate(prepared)),
     )
     return lambda target: write_record(target / FILE, record)
+
+
+def _write_ahead(jobs: Sequence[Job], folders: Sequence[Path], cores: int) -> None:
+    """Write the networks as ONNX, which takes longer than to time them, in as many processes as there are cores.
+
+    What one of them fails at is tried again, and said, by ``prepare``. Only where a process with torch may fork.
+    """
+    for path in folders:
+        path.mkdir()
+    if not sys.platform.startswith("linux") or any(importlib.util.find_spec(name) is None for name in PACKAGES):
+        return
+
+    def work(mine: Sequence[tuple[Job, Path]]) -> None:
+        torch.set_num_threads(1)
+        for job, path in mine:
+            model, split, _ = _network(job)
+            to_onnx(model, split.image_size, path / ONNX)
+
+    context, pairs = multiprocessing.get_context("fork"), list(zip(jobs, folders, strict=True))
+    started = [context.Process(target=work, args=(part,)) for i in range(cores) if (part := pairs[i::cores])]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
 
 
 @contextlib.contextmanager
@@ -105,8 +138,7 @@ def _affinity() -> list[int]:
 # ----------------------------------------------------------------------------------------------------- one network
 def prepare(job: Job, settings: LatencyParams, folder: Path) -> Candidate:
     """Load a trained network and write it as ``bars export`` does, into ``folder``."""
-    split, genotype = split_of(job), genotype_of(job)
-    model = trained(job.experiment.network, job.view, genotype, split, job.input("checkpoint.pt"))
+    model, split, genotype = _network(job)
     card = {"classes": list(split.classes), "image_size": split.image_size}
     card |= {"genotype": None if genotype is None else genotype.to_json()}
     network, sizes, reason = written(model, card, settings.threads, folder)
@@ -118,18 +150,27 @@ def prepare(job: Job, settings: LatencyParams, folder: Path) -> Candidate:
     return Candidate(job, model, split.image_size, network, sizes.get("packed"), sizes.get("float"), check, reason)
 
 
+def _network(job: Job) -> tuple[nn.Module, Split, Genotype | None]:
+    split, genotype = split_of(job), genotype_of(job)
+    return trained(job.experiment.network, job.view, genotype, split, job.input("checkpoint.pt")), split, genotype
+
+
 def written(
     model: nn.Module, card: dict[str, Any], threads: int, folder: Path
 ) -> tuple[Network | None, dict[str, int], str]:
-    """A network as files: packed where it can be, the bytes of each, and why something of it is missing."""
+    """A network as files: packed where it can be, the bytes of each, and why something of it is missing.
+
+    Takes the ONNX file that is there already.
+    """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         return None, {}, f"not installed: {', '.join(missing)}"
     import onnx
 
-    path = folder / "network.onnx"
+    path = folder / ONNX
     try:
-        to_onnx(model, card["image_size"], path)
+        if not path.is_file():
+            to_onnx(model, card["image_size"], path)
     except ExportError as error:
         return None, {}, f"{error.what}: {error.got}"
     plain, sizes = onnx.load(path), {"float": path.stat().st_size}
