@@ -44,6 +44,8 @@ class DropPath(nn.Module):
         return self.training and self._now > 0.0
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.active:
+            return x
         keep = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self._now
         return x * keep.to(x.dtype) / (1.0 - self._now)
 
