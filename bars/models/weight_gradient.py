@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -32,16 +33,18 @@ class QuantiseFunction(Function):
         unscaled: bool = False,
     ) -> Tensor:
         dims = (2, 3, 4) if scaling == "channel" else (1, 2, 3, 4)
-        beta = mean = None
+        beta: Tensor | None = None
+        mean: Tensor | None = None
+        even = 1.0 / math.prod(weight.shape[dim] for dim in dims)
         if scaling != "none":
-            ones = weight.new_ones(()) if share is None else share
-            ones = ones.expand(1, *weight.shape[1:])
-            mean = ones / ones.sum(dims, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
-            beta = (weight.abs() * mean).sum(dims, keepdim=True)
+            if share is not None:
+                wide = share.expand(1, *weight.shape[1:])
+                mean = wide / wide.sum(dims, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+            beta = (weight.abs() * (even if mean is None else mean)).sum(dims, keepdim=True)
         signs = binary_sign(weight)
         if columns is not None:
             signs *= columns
-        ctx.clip, ctx.dims, ctx.unscaled = clip, dims, unscaled
+        ctx.clip, ctx.dims, ctx.unscaled, ctx.even = clip, dims, unscaled, even
         ctx.save_for_backward(weight, columns, mean, signs, beta)
         return signs if beta is None else signs * beta
 
@@ -54,4 +57,5 @@ class QuantiseFunction(Function):
             return sign_clip_gradient(passed, weight, ctx.clip), None, None, None, None, None
         d_weight = sign_clip_gradient(passed * beta, weight, ctx.clip)
         d_beta = (grad * signs).sum(ctx.dims, keepdim=True)
-        return d_weight.addcmul_(weight.sign(), d_beta * mean), None, None, None, None, None
+        d_weight.addcmul_(weight.sign(), d_beta * (ctx.even if mean is None else mean))
+        return d_weight, None, None, None, None, None
