@@ -15,10 +15,15 @@ Tables = Mapping[str, Sequence[Row]]  # by title
 
 @dataclass(frozen=True)
 class Options:
-    """How often to time, how; ``quick``: tiny sizes that only show that it runs; ``directory``: of a finished run."""
+    """How often to time, how; ``quick``: tiny sizes that only show that it runs; ``directory``: of a finished run.
+
+    ``channels`` and ``pixels`` are the sizes that ``passes`` measures.
+    """
 
     rounds: int = 7
     threads: int = 1
     device: torch.device = torch.device("cpu")
     quick: bool = False
     directory: Path = Path()
+    channels: tuple[int, ...] = (8, 16)
+    pixels: tuple[int, ...] = (32,)

@@ -22,7 +22,8 @@ TARGET = 1.3
 
 def measure(options: Options) -> Tables:
     """One table per size and kind of step."""
-    sizes = [Size(4, 1, 8, 8)] if options.quick else [Size(8, 1, 32, 64), Size(16, 1, 32, 64)]
+    sizes = [Size(channels, 1, pixels, 64) for pixels in options.pixels for channels in options.channels]
+    sizes = [Size(4, 1, 8, 8)] if options.quick else sizes
     kinds: dict[str, Callable[[Size, Runtime], Step]] = {
         "weight": lambda size, runtime: search_step(size, "weight", runtime),
         "alpha": lambda size, runtime: search_step(size, "alpha", runtime),
