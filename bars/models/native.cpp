@@ -2,10 +2,13 @@
 // passes over memory. The formulas are those of unit_passes.py, and of the callers of native.py, which compute the same with torch.
 //
 // A feature map is channels-last and float32: [pixels of all images][channels]. A loop runs over the channels of
-// several pixels at once, so that it is long enough for vectors; what belongs to a channel is repeated as often.
+// several pixels at once, and of all edges that read a map, so that it is long enough for vectors; what belongs to a
+// channel is repeated as often.
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 #include <vector>
 
 namespace {
@@ -75,6 +78,40 @@ class Sums {
   std::vector<double> total_;
 };
 
+// Of so many pixels the channels of one edge, as they are read by all edges: [pixels][edges][channels].
+class Rows {
+ public:
+  Rows(const float* x, long channels, long edges, const Map& map)
+      : x_(x), channels_(channels), edges_(edges), wide_(edges == 1 ? 0 : map.width()) {}
+
+  const float* at(long pixel, long floats) {
+    const float* from = x_ + pixel * channels_;
+    if (edges_ == 1) return from;
+    for (float* to = wide_.data(); to < wide_.data() + floats; from += channels_)
+      for (long g = 0; g < edges_; ++g, to += channels_) copy(from, to, channels_);
+    return wide_.data();
+  }
+
+  static void copy(const float* from, float* __restrict to, long n) {
+    long i = 0;
+    for (; i + 8 <= n; i += 8) std::memcpy(to + i, from + i, 8 * sizeof(float));
+    for (; i < n; ++i) to[i] = from[i];
+  }
+
+ private:
+  const float* x_;
+  long channels_, edges_;
+  std::vector<float> wide_;
+};
+
+// to[i] += factor * from[i], by eights where there are so many.
+inline void add(const float* from, float factor, float* __restrict to, long n) {
+  long i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int j = 0; j < 8; ++j) to[i + j] += factor * from[i + j];
+  for (; i < n; ++i) to[i] += factor * from[i];
+}
+
 inline float sign(float x) { return x < 0.0f ? -1.0f : 1.0f; }  // +1 at both zeros and where x is not a number
 
 }  // namespace
@@ -84,62 +121,65 @@ extern "C" {
 // signs[p][g][c] = sign(normed[p][c] * gain[g][c] + bias[g][c]); gain and bias may be null.
 void signs(const float* normed, const float* gain, const float* bias, float* out, long pixels, long channels,
            long edges) {
-  const Map map{pixels, channels, edges == 1};
-  for (long g = 0; g < edges; ++g) {
-    const auto a = repeated(gain ? gain + g * channels : nullptr, map, 1.0f);
-    const auto b = repeated(bias ? bias + g * channels : nullptr, map, 0.0f);
-    map.each([&](long pixel, long n) {
-      const float *x = normed + pixel * channels, *ga = a.data(), *bi = b.data();
-      float* __restrict s = out + (pixel * edges + g) * channels;
-      for (long i = 0; i < n; ++i) s[i] = sign(x[i] * ga[i] + bi[i]);
-    });
-  }
+  const Map map{pixels, edges * channels, true};
+  const auto a = repeated(gain, map, 1.0f), b = repeated(bias, map, 0.0f);
+  Rows rows(normed, channels, edges, map);
+  map.each([&](long pixel, long n) {
+    const float *x = rows.at(pixel, n), *ga = a.data(), *bi = b.data();
+    float* __restrict s = out + pixel * map.channels;
+    for (long i = 0; i < n; ++i) s[i] = sign(x[i] * ga[i] + bi[i]);
+  });
 }
 
 // y = max(0, y + affine(normed)), in place, the second term where `shortcut`; totals[g] += scale[g] * y, where given.
 void output(float* y, const float* normed, const float* gain, const float* bias, long shortcut, float* const* totals,
             const float* scale, long pixels, long channels, long edges) {
-  const Map map{pixels, channels, edges == 1};
-  for (long g = 0; g < edges; ++g) {
-    const auto a = repeated(gain ? gain + g * channels : nullptr, map, 1.0f);
-    const auto b = repeated(bias ? bias + g * channels : nullptr, map, 0.0f);
-    const float factor = scale ? scale[g] : 1.0f;
-    map.each([&](long pixel, long n) {
-      const float *x = normed + pixel * channels, *ga = a.data(), *bi = b.data();
-      float* __restrict out = y + (pixel * edges + g) * channels;
-      if (shortcut)
-        for (long i = 0; i < n; ++i) out[i] = out[i] + (x[i] * ga[i] + bi[i]);
-      for (long i = 0; i < n; ++i) out[i] = out[i] > 0.0f ? out[i] : (out[i] != out[i] ? out[i] : 0.0f);
-      if (totals) {
-        float* __restrict total = totals[g] + pixel * channels;
-        for (long i = 0; i < n; ++i) total[i] += factor * out[i];
-      }
-    });
-  }
+  const Map map{pixels, edges * channels, true};
+  const auto a = repeated(gain, map, 1.0f), b = repeated(bias, map, 0.0f);
+  Rows rows(normed, channels, edges, map);
+  map.each([&](long pixel, long n) {
+    const float *ga = a.data(), *bi = b.data();
+    float* __restrict out = y + pixel * map.channels;
+    if (shortcut) {
+      const float* x = rows.at(pixel, n);
+      for (long i = 0; i < n; ++i) out[i] = out[i] + (x[i] * ga[i] + bi[i]);
+    }
+    for (long i = 0; i < n; ++i) out[i] = out[i] > 0.0f ? out[i] : (out[i] != out[i] ? out[i] : 0.0f);
+    if (!totals) return;
+    const long run = edges == 1 ? n : channels;
+    for (long i = 0, p = pixel; i < n; ++p)
+      for (long g = 0; g < edges; ++g, i += run) add(out + i, scale ? scale[g] : 1.0f, totals[g] + p * channels, run);
+  });
 }
 
 // dy[p][g][c] = grad[g][p][c] where y > 0; d_scale[g] = sum of grad * y, where asked for. `step` is from one pixel of
 // grad[g] to its next.
 void output_backward(const float* const* grads, const long* step, const float* y, float* dy, float* d_scale,
                      long pixels, long channels, long edges) {
-  for (long g = 0; g < edges; ++g) {
-    const Map map{pixels, channels, edges == 1 && step[g] == channels};
-    Sums sums(map);
-    map.each([&](long pixel, long n) {
-      const float *grad = grads[g] + pixel * step[g], *out = y + (pixel * edges + g) * channels;
-      float *__restrict d = dy + (pixel * edges + g) * channels, *__restrict sum = sums.part();
-      if (d_scale) {
-        for (long i = 0; i < n; ++i) {
-          d[i] = out[i] > 0.0f ? grad[i] : 0.0f;
-          sum[i] += grad[i] * out[i];
-        }
-        sums.next();
-      } else {
-        for (long i = 0; i < n; ++i) d[i] = out[i] > 0.0f ? grad[i] : 0.0f;
+  const bool alone = edges == 1;
+  const Map map{pixels, edges * channels, !alone || step[0] == channels};
+  Sums sums(map);
+  std::vector<float> wide(alone ? 0 : map.width());
+  map.each([&](long pixel, long n) {
+    const float *grad = alone ? grads[0] + pixel * step[0] : wide.data(), *out = y + pixel * map.channels;
+    if (!alone)
+      for (long i = 0, p = pixel; i < n; ++p)
+        for (long g = 0; g < edges; ++g, i += channels) Rows::copy(grads[g] + p * step[g], wide.data() + i, channels);
+    float *__restrict d = dy + pixel * map.channels, *__restrict sum = sums.part();
+    if (d_scale) {
+      for (long i = 0; i < n; ++i) {
+        d[i] = out[i] > 0.0f ? grad[i] : 0.0f;
+        sum[i] += grad[i] * out[i];
       }
-    });
-    if (d_scale) d_scale[g] = static_cast<float>(sums.all());
-  }
+      sums.next();
+    } else {
+      for (long i = 0; i < n; ++i) d[i] = out[i] > 0.0f ? grad[i] : 0.0f;
+    }
+  });
+  if (!d_scale) return;
+  const double* total = sums.total().data();
+  for (long g = 0; g < edges; ++g)
+    d_scale[g] = static_cast<float>(std::accumulate(total + g * channels, total + (g + 1) * channels, 0.0));
 }
 
 // From dx, the gradient of the signs, and dy: d_normed, added to what is there; d_gain and d_bias [g][c] and
@@ -147,55 +187,56 @@ void output_backward(const float* const* grads, const long* step, const float* y
 void signs_backward(const float* dx, const float* dy, const float* normed, const float* gain, const float* bias,
                     const float* scale, float bound, long shortcut, float* d_normed, long first, float* d_gain,
                     float* d_bias, float* through, long pixels, long channels, long edges) {
-  const Map map{pixels, channels, edges == 1};
-  Sums masked(map);
-  for (long g = 0; g < edges; ++g) {
-    const auto a = repeated(gain ? gain + g * channels : nullptr, map, 1.0f);
-    const auto b = repeated(bias ? bias + g * channels : nullptr, map, 0.0f);
-    const float factor = shortcut ? (scale ? scale[g] : 1.0f) : 0.0f;
-    const float kept = first && g == 0 ? 0.0f : 1.0f;
-    Sums gains(map), biases(map);
-    map.each([&](long pixel, long n) {
-      const long at = (pixel * edges + g) * channels;
-      const float *x = normed + pixel * channels, *d = dx + at, *carried = shortcut ? dy + at : d;
-      const float *ga = a.data(), *bi = b.data();
-      float* __restrict into = d_normed + pixel * channels;
-      if (through) {
-        float* __restrict sum = masked.part();
-        for (long i = 0; i < n; ++i) sum[i] += d[i] * sign(x[i] * ga[i] + bi[i]);
-        masked.next();
-      }
-      float own[kBlock];
-      for (long from = 0; from < n; from += kBlock) {  // one round, but for more channels than that
-        const long m = std::min(kBlock, n - from);
-        for (long i = 0; i < m; ++i) {
-          const float value = x[from + i] * ga[from + i] + bi[from + i];
-          const float inside = std::fabs(value) <= bound ? d[from + i] : 0.0f;
-          own[i] = inside + factor * carried[from + i];
-        }
-        if (d_gain) {
-          float *__restrict sg = gains.part() + from, *__restrict sb = biases.part() + from;
-          for (long i = 0; i < m; ++i) {
-            sg[i] += own[i] * x[from + i];
-            sb[i] += own[i];
-          }
-        }
-        if (kept == 0.0f)
-          for (long i = 0; i < m; ++i) into[from + i] = own[i] * ga[from + i];
-        else
-          for (long i = 0; i < m; ++i) into[from + i] += own[i] * ga[from + i];
-      }
-      if (d_gain) {
-        gains.next();
-        biases.next();
-      }
-    });
+  const Map map{pixels, edges * channels, true};
+  const auto a = repeated(gain, map, 1.0f), b = repeated(bias, map, 0.0f);
+  std::vector<float> factors(map.channels, shortcut ? 1.0f : 0.0f);
+  for (long i = 0; shortcut && scale && i < map.channels; ++i) factors[i] = scale[i / channels];
+  const auto f = repeated(factors.data(), map, 0.0f);
+  Rows rows(normed, channels, edges, map);
+  Sums masked(map), gains(map), biases(map);
+  std::vector<float> inner(map.width());
+  map.each([&](long pixel, long n) {
+    const long at = pixel * map.channels;
+    const float *x = rows.at(pixel, n), *d = dx + at, *carried = shortcut ? dy + at : d;
+    const float *ga = a.data(), *bi = b.data(), *fa = f.data();
+    float* __restrict own = inner.data();
+    if (through) {
+      float* __restrict sum = masked.part();
+      for (long i = 0; i < n; ++i) sum[i] += d[i] * sign(x[i] * ga[i] + bi[i]);
+      masked.next();
+    }
+    for (long i = 0; i < n; ++i) {
+      const float inside = std::fabs(x[i] * ga[i] + bi[i]) <= bound ? d[i] : 0.0f;
+      own[i] = inside + fa[i] * carried[i];
+    }
     if (d_gain) {
-      gains.write(d_gain + g * channels);
-      biases.write(d_bias + g * channels);
+      float *__restrict sg = gains.part(), *__restrict sb = biases.part();
+      for (long i = 0; i < n; ++i) {
+        sg[i] += own[i] * x[i];
+        sb[i] += own[i];
+      }
+      gains.next();
+      biases.next();
+    }
+    float* into = d_normed + pixel * channels;
+    if (first) std::fill(into, into + n / edges, 0.0f);
+    for (long i = 0; i < n; ++i) own[i] *= ga[i];
+    const long run = edges == 1 ? n : channels;
+    for (long i = 0; i < n; into += run)
+      for (long g = 0; g < edges; ++g, i += run) add(own + i, 1.0f, into, run);
+  });
+  if (d_gain) {
+    gains.write(d_gain);
+    biases.write(d_bias);
+  }
+  if (through) {
+    const double* total = masked.total().data();
+    for (long c = 0; c < channels; ++c) {
+      double sum = 0.0;
+      for (long g = 0; g < edges; ++g) sum += total[g * channels + c];
+      through[c] = static_cast<float>(sum);
     }
   }
-  if (through) masked.write(through);
 }
 
 // Batch norm without affine part: out = (x - mean) * inverse, inverse = 1 / sqrt(variance + epsilon).
