@@ -141,7 +141,8 @@ def prepare(job: Job, settings: LatencyParams, folder: Path) -> Candidate:
     model, split, genotype = _network(job)
     card = {"classes": list(split.classes), "image_size": split.image_size}
     card |= {"genotype": None if genotype is None else genotype.to_json()}
-    network, sizes, reason = written(model, card, settings.threads, folder)
+    ahead = folder / ONNX
+    network, sizes, reason = written(model, card, settings.threads, folder, ahead if ahead.is_file() else None)
     check = None
     if network is not None and _runs_packed(network):
         found = agreement(network.logits, model, open_for(job, split, "train"), settings.checked_images)
@@ -156,20 +157,20 @@ def _network(job: Job) -> tuple[nn.Module, Split, Genotype | None]:
 
 
 def written(
-    model: nn.Module, card: dict[str, Any], threads: int, folder: Path
+    model: nn.Module, card: dict[str, Any], threads: int, folder: Path, ahead: Path | None = None
 ) -> tuple[Network | None, dict[str, int], str]:
     """A network as files: packed where it can be, the bytes of each, and why something of it is missing.
 
-    Takes the ONNX file that is there already.
+    ``ahead``: its ONNX file, where that was written before.
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         return None, {}, f"not installed: {', '.join(missing)}"
     import onnx
 
-    path = folder / ONNX
+    path = ahead or folder / ONNX
     try:
-        if not path.is_file():
+        if ahead is None:
             to_onnx(model, card["image_size"], path)
     except ExportError as error:
         return None, {}, f"{error.what}: {error.got}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,17 @@ class Watched(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         self.seen.append(tuple(images.shape))
         return images.mean((2, 3))
+
+
+class Scaled(nn.Module):
+    """The means of the colours, times a number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3)) * self.factor
 
 
 def candidate(model: nn.Module, size: int = 4) -> Candidate:
@@ -97,3 +109,33 @@ def test_without_the_packages_only_torch_is_timed_and_it_says_so(
     network, sizes, reason = written(Watched(), {"image_size": 4, "classes": ["a", "b"]}, 1, tmp_path)
     assert (network, sizes) == (None, {})
     assert reason == f"not installed: {package}"
+
+
+def test_each_network_is_written_anew_also_into_one_folder(tmp_path: Path) -> None:
+    """A file that is there is another network's, unless it was written ahead for this one."""
+    card = {"image_size": 4, "classes": ["a", "b", "c"]}
+    images = torch.arange(48.0).view(1, 3, 4, 4)
+    for factor in (1.0, 2.0):
+        network, _, _ = written(Scaled(factor), card, 1, tmp_path)
+        assert network is not None
+        assert network.runtime(1)(images.numpy()) == pytest.approx(factor * images.mean((2, 3)).numpy())
+    network, _, _ = written(Scaled(3.0), card, 1, tmp_path, tmp_path / latency.ONNX)
+    assert network is not None
+    assert network.runtime(1)(images.numpy()) == pytest.approx(2.0 * images.mean((2, 3)).numpy())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks a process with torch")
+def test_networks_are_written_ahead_and_one_that_fails_is_left_to_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def network(job: Any) -> tuple[nn.Module, Any, None]:
+        if job == "broken":
+            raise RuntimeError("no weights")
+        return Scaled(float(job)), SimpleNamespace(image_size=4), None
+
+    monkeypatch.setattr(latency, "_network", network)
+    folders = [tmp_path / name for name in "abc"]
+    jobs: Any = ["1", "broken", "3"]
+    latency._write_ahead(jobs, folders, 2)
+    assert [(folder / latency.ONNX).is_file() for folder in folders] == [True, False, True]
+    assert (folders[0] / latency.ONNX).read_bytes() != (folders[2] / latency.ONNX).read_bytes()
