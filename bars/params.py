@@ -136,6 +136,9 @@ class SpaceParams(Block):
     stem_expand: Literal["tile", "conv1x1"] = Field(description="how c_1 stem channels become 4 c_1")
     op_shortcut: bool = Field(description="shortcut across every binary convolution of an edge")
     cell_shortcut: bool = Field(description="shortcut across every cell")
+    strided_conv: Literal["staggered", "plain"] = Field(
+        description="a binary convolution of stride 2: two, one pixel apart, of half the channels each, or one"
+    )
     reduction_shortcut: Literal["binary_conv", "avgpool"] = Field(description="cell shortcut of a reduction cell")
     preprocess_shortcut: bool = Field(
         description="add the mean of the nodes before a cell to what its preprocessing makes of them"

@@ -60,7 +60,7 @@ class ReferenceUnit(nn.Module):
         signs = x if self.kind == "float" else composed_sign(x, self.clip)
         if source is not None and self.mask_activations:
             signs = apply_mask(signs, source, self.in_blocks)
-        if self.stride == 1:
+        if len(self.weights) == 1:
             y = self._conv(signs, self.weights[0], source, target)
         else:
             half = None if target is None else target.halved()

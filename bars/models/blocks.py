@@ -222,6 +222,7 @@ def bars_template(binarize: BinarizeParams) -> Template:
         nodes=1,
         op_shortcut=True,
         cell_shortcut=True,
+        staggered=True,
         reduction_shortcut="binary_conv",
         preprocess_shortcut=False,
         norm="edge",

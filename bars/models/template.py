@@ -15,6 +15,7 @@ class Template:
     nodes: int
     op_shortcut: bool
     cell_shortcut: bool
+    staggered: bool
     reduction_shortcut: str
     preprocess_shortcut: bool
     norm: str
@@ -31,6 +32,7 @@ class Template:
             nodes=space.nodes,
             op_shortcut=space.op_shortcut,
             cell_shortcut=space.cell_shortcut,
+            staggered=space.strided_conv == "staggered",
             reduction_shortcut=space.reduction_shortcut,
             preprocess_shortcut=space.preprocess_shortcut,
             norm=space.norm,

@@ -2,7 +2,8 @@
 
 A unit is BN -> sign -> binary convolution [+ shortcut] -> ReLU (authors' order). With stride 2 it is two convolutions
 on spatially staggered inputs whose outputs are concatenated (BARS Sec. 4.1.2); they are interleaved channel by channel,
-a permutation of plain concatenation under which keeping the first channels keeps both halves.
+a permutation of plain concatenation under which keeping the first channels keeps both halves. With ``strided_conv:
+plain`` it is one convolution, of as many operations.
 
 Edges that leave one node read the same normalised features, so one module holds the units of all of them: their weights
 are quantised together, and where feature maps are tiny they are computed together.
@@ -57,9 +58,10 @@ class BinaryUnit(nn.Module):
         affine = template.norm == "edge"
         self.gain = nn.Parameter(torch.ones(edges * in_blocks * c_in)) if affine else None
         self.bias = nn.Parameter(torch.zeros(edges * in_blocks * c_in)) if affine else None
+        count = stride if template.staggered else 1
         blocks = {"in_blocks": in_blocks, "out_blocks": out_blocks, "edges": edges}
         self.convs = nn.ModuleList(
-            CellConv2d(c_in, c_out // stride, kernel, stride, template, **blocks) for _ in range(stride)
+            CellConv2d(c_in, c_out // count, kernel, stride, template, **blocks) for _ in range(count)
         )
 
     def forward(self, normed: Tensor, source: Width | None = None, target: Width | None = None) -> Tensor:
@@ -83,7 +85,7 @@ class BinaryUnit(nn.Module):
         Each is multiplied by its entry of ``scale`` [rows], if that is given (a relaxed op choice). ``signs`` are those
         of the input where edges share them, with ``norm: node``.
         """
-        half = target if self.stride == 1 or target is None else target.halved()
+        half = target if len(self.convs) == 1 or target is None else target.halved()
         weights = [conv.quantised(rows, source, half, normed.dtype) for conv in self.conv_list()]
         gain, bias = (None if v is None else self.active(v, rows, source) for v in (self.gain, self.bias))
         mask = source.per_block(self.in_blocks) if source is not None and self.mask_activations else None
@@ -101,7 +103,7 @@ class BinaryUnit(nn.Module):
     def convolve(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Signs [N, G * in, H, W] -> [N, G * out, H/stride, W/stride]."""
         convs = self.conv_list()
-        if self.stride == 1:
+        if len(convs) == 1:
             y: Tensor = convs[0](x, weights[0])
             return y
         return interleave(convs[0](x, weights[0]), convs[1](x[:, :, 1:, 1:], weights[1]))
@@ -111,7 +113,7 @@ class BinaryUnit(nn.Module):
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Gradients of ``convolve``'s signs and, if needed, weights."""
         convs = self.conv_list()
-        if self.stride == 1:
+        if len(convs) == 1:
             dx, dw = convs[0].gradients(dy, x, weights[0], needs_weights)
             return dx, [dw]
         halves = [dy[:, i::2].contiguous(memory_format=torch.channels_last) for i in range(2)]
@@ -131,7 +133,7 @@ class BinaryUnit(nn.Module):
         return by_node[:, :, :into].flatten(1)
 
     def conv_list(self) -> list[CellConv2d]:
-        """Its convolutions; two with stride 2."""
+        """Its convolutions; two with stride 2, if they are staggered."""
         return [conv for conv in self.convs if isinstance(conv, CellConv2d)]
 
 

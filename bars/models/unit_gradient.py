@@ -37,7 +37,8 @@ class UnitFunction(Function):
         scale: Tensor | None,
         *weights_and_totals: Tensor,
     ) -> tuple[Tensor, ...]:
-        weights, totals = weights_and_totals[: unit.stride], weights_and_totals[unit.stride :]
+        convs = len(unit.convs)
+        weights, totals = weights_and_totals[:convs], weights_and_totals[convs:]
         ctx.unit, ctx.adds, ctx.parts = unit, bool(totals), _parts(len(weights[0]), together)
         outputs = []
         for part in ctx.parts:
@@ -56,7 +57,7 @@ class UnitFunction(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         unit: BinaryUnit = ctx.unit
         normed, signs, gain, bias, mask, scale, *others = ctx.saved_tensors
-        weights, outputs = others[: unit.stride], others[unit.stride :]
+        weights, outputs = others[: len(unit.convs)], others[len(unit.convs) :]
         _, _, _, _, needs_affine, _, needs_mask, needs_scale, needs_weights, *_ = ctx.needs_input_grad
         found = []  # per part: gradients of gain, bias, mask, scale, weights
         d_normed: Tensor | None = None

@@ -18,7 +18,7 @@ FULL, COLLAPSED, FAILED, STABILISED = "bars-b", "collapsed-search", "failed-sear
 # What costs are given relative to: the network of the paper's own re-training that stands in every table.
 REFERENCE = "resnet18-xnor"
 RANDOM, RANKED = "random-architecture", "ranked"
-WIDER, NO_OP_SHORTCUT = "resnet18-xnor-wider", "without-op-shortcut"
+WIDER, NO_OP_SHORTCUT, PLAIN = "resnet18-xnor-wider", "without-op-shortcut", "plain-strided-convolution"
 TABLES = ("table1", "table2", "claims", "audit", "ranking")
 FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "figS1", "figS2", "figS3")
 TIMED = ("table2", "claims", "figS2")  # they read the times of the scale's networks
@@ -149,7 +149,7 @@ def _claims(grid: Grid) -> _Wanted:
     cifar = [row.experiment for row in table2() if row.slot == "cifar10"]
     imagenet = ["bars-d", "bars-e", "imagenet-resnet18-xnor", "imagenet-resnet18-xnor-fp"]
     ablations = [row.experiment for row in table1()]
-    beyond = [RANDOM, WIDER, NO_OP_SHORTCUT]
+    beyond = [RANDOM, WIDER, NO_OP_SHORTCUT, PLAIN]
     for name in (*cifar, *imagenet, *ablations, COLLAPSED, FAILED, STABILISED, *beyond):
         yield name, (METRICS,)
     yield from _fig3(grid)

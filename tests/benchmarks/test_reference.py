@@ -97,9 +97,10 @@ def test_gradients_are_those_of_the_reference(
 
 @pytest.mark.parametrize("edges", [1, 3])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_gradients_of_strided_units(edges: int, scaled: bool) -> None:
+@pytest.mark.parametrize("strided_conv", ["staggered", "plain"])
+def test_gradients_of_strided_units(edges: int, scaled: bool, strided_conv: str) -> None:
     torch.manual_seed(0)
-    template = Template.of(space_params(), block(BinarizeParams), track=False)
+    template = Template.of(space_params(strided_conv=strided_conv), block(BinarizeParams), track=False)
     unit = BinaryUnit(3, 6, 3, template, stride=2, shortcut=True, edges=edges)
     perturbed(unit)
     plain = [ReferenceUnit(unit, row, "composed", track=False) for row in range(edges)]

@@ -38,10 +38,12 @@ def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, Network, to
     return supernet, genotype, network, torch.randn(5, 3, size, size)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_one_hot_supernet_equals_the_derived_network(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "strided_conv"), [*((seed, "staggered") for seed in range(20)), *((seed, "plain") for seed in range(8))]
+)
+def test_one_hot_supernet_equals_the_derived_network(seed: int, strided_conv: str) -> None:
     """Both ways through the supernet: slices of what was drawn, and masks and sums over everything."""
-    supernet, genotype, network, images = built(seed)
+    supernet, genotype, network, images = built(seed, strided_conv=strided_conv)
     derived = network.train()(images)
     torch.testing.assert_close(supernet(images, Sample.one_hot(genotype)), derived)
     torch.testing.assert_close(supernet(images, one_hot_sample(genotype)), derived, rtol=1e-4, atol=1e-4)
@@ -130,6 +132,7 @@ def test_the_template_has_its_shortcuts() -> None:
         {},
         {"op_shortcut": False},
         {"cell_shortcut": False},
+        {"strided_conv": "plain"},
         {"reduction_shortcut": "avgpool"},
         {"preprocess_shortcut": True},
         {"head_norm": False},
@@ -163,6 +166,22 @@ def test_a_strided_unit_is_two_staggered_convolutions() -> None:
     plain = torch.cat(halves, 1) + torch.cat([torch.nn.functional.avg_pool2d(x, 2)] * 2, 1)
     order = [c // 2 + (c % 2) * 4 for c in range(8)]
     torch.testing.assert_close(unit(x), plain.relu()[:, order])
+
+
+def test_a_plain_strided_unit_is_one_convolution_of_as_many_operations() -> None:
+    from bars.models.unit import BinaryUnit
+
+    torch.manual_seed(0)
+    units = {}
+    for kind in ("staggered", "plain"):
+        template = Template.of(space_params(strided_conv=kind), block(BinarizeParams), track=False)
+        units[kind] = BinaryUnit(4, 8, 3, template, stride=2)
+    (conv,) = units["plain"].convs
+    x = torch.randn(2, 4, 8, 8)
+    weight = torch.where(conv.weight >= 0, 1.0, -1.0) * conv.weight.abs().mean()
+    wanted = torch.nn.functional.conv2d(torch.where(x >= 0, 1.0, -1.0), weight, stride=2, padding=1)
+    torch.testing.assert_close(units["plain"](x), wanted.relu())
+    assert conv.weight.numel() == sum(half.weight.numel() for half in units["staggered"].convs)
 
 
 def test_the_head_norm_is_a_plain_normalisation_under_the_width_mask() -> None:

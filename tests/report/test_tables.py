@@ -196,6 +196,7 @@ def test_table1_has_eight_ablations_the_full_method_and_extras(whole: Any) -> No
         "collapsed-search",
         "failed-search",
         "failed-search-stabilised",
+        "plain-strided-convolution",
         "without-op-shortcut",
     ]
     assert row_of(table, "without-gumbel-softmax")["printed_top1_percent"] is None
