@@ -24,13 +24,13 @@ def page(name: str, results: Results, out: Path, note: str = "") -> str:
     runs = [found for e in results.grid.runnable() if (found := results.runs(e.name)).metrics]
     if not runs:
         return f"# Study {name}\n\nNothing was run yet.\n"
-    images = next(iter(runs[0].metrics.values())).n_examples
+    tested = {str(found.dataset): next(iter(found.metrics.values())).n_examples for found in runs}
+    data = ", ".join(f"{name} ({images:,} test images)" for name, images in sorted(tested.items()))
     lines = [
         f"# Study {name}: scale `{results.scale}`",
         "",
         "Generated from the records in this folder (`make verify STUDY=...` makes it again and compares). Parameters:",
-        f"[params.yaml](params.yaml). Data: {', '.join(sorted({str(r.dataset) for r in runs}))}; "
-        f"accuracy on {images:,} test images.",
+        f"[params.yaml](params.yaml). Data: {data}.",
         "",
         *([note.strip(), ""] if note else []),
         *_accuracies(results, runs),
@@ -58,6 +58,7 @@ def _accuracies(results: Results, runs: list[Runs]) -> Iterator[str]:
         name = found.name
         label = results.beside(name, printed[name]) if name in printed else results.label(name)
         label += f" ({found.dataset})" if several else ""
+        label += f", {row['float_parts']}" if row.get("float_parts") and several else ""
         accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
         yield f"| {label} | {accuracy} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
 
