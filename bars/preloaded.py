@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 ADDRESS = "BARS_PRELOADED"  # the server's, in the environment of a job
 LIBRARIES = ("numpy", "torch", "pydantic", "yaml", "tqdm", "pyarrow.parquet", "sklearn.datasets")
@@ -44,7 +45,13 @@ def run_there(argv: Sequence[str]) -> int | None:
             server.connect(address)
         except OSError:  # on another machine, or it has ended
             return None
-        request = {"argv": list(argv), "cwd": os.getcwd(), "environment": dict(os.environ), "path": sys.path}
+        request: dict[str, Any] = {
+            "argv": list(argv),
+            "cwd": os.getcwd(),
+            "environment": dict(os.environ),
+            "path": sys.path,
+        }
+        request["ignored"] = [number for number in _PASSED_ON if _is_ignored(number)]  # under nohup, in a background
         socket.send_fds(server, [b"\n"], [0, 1, 2])
         server.sendall(json.dumps(request).encode() + b"\n")
         with _passing_on(server) as passed:
@@ -63,12 +70,16 @@ def _passing_on(server: socket.socket) -> Iterator[list[int]]:
         with contextlib.suppress(OSError):  # it has ended
             server.send(bytes([number]))
 
-    before = {number: signal.signal(number, send) for number in _PASSED_ON}
+    before = {number: signal.signal(number, send) for number in _PASSED_ON if not _is_ignored(number)}
     try:
         yield passed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) == signal.SIG_IGN
 
 
 # --------------------------------------------------------------------------------------------------------- the server
@@ -125,6 +136,9 @@ def _fork(connection: socket.socket) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
+        for number in _PASSED_ON:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, signal.SIG_IGN if number in request["ignored"] else usual)
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["environment"])

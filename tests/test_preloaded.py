@@ -41,10 +41,19 @@ def folder(tmp_path: Path, server: str) -> Path:
     return tmp_path
 
 
-def start(folder: Path, address: str, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, address: str, *words: str, handler: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    """A job whose SIGINT is as a shell leaves it: the tests may themselves run in a background."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), preloaded.ADDRESS: address, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "bars", *words]
-    return subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+    )
 
 
 def await_checkpoint(folder: Path, job: subprocess.Popen[str]) -> None:
@@ -89,6 +98,17 @@ def test_signals_reach_it(folder: Path, server: str, number: signal.Signals, sta
     job.send_signal(number)
     assert job.wait(30) == status
     assert ("interrupted" in job.communicate()[1]) == (number == signal.SIGINT)
+
+
+def test_a_signal_that_the_job_ignores_does_not_reach_it(folder: Path, server: str) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, LONG), sort_keys=False))
+    job = start(folder, server, *SEARCH, handler=signal.SIG_IGN)
+    await_checkpoint(folder, job)
+    job.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        job.wait(1)
+    job.terminate()
+    assert job.wait(30) == 143
 
 
 def test_it_ends_when_the_job_is_killed(folder: Path, server: str) -> None:

@@ -105,7 +105,11 @@ def test_a_network_with_its_own_genotype_has_the_counted_parameters(run: Run) ->
     [
         (lambda r: r.study.run("bars-z"), GridError, "no such experiment"),
         (lambda r: r.study.run("bars-a", seed=7), GridError, "no seed 7"),
-        (lambda _: open_study(LANDED).run("bars-d"), GridError, "is not run at scale cpu"),
+        (
+            lambda _: open_study(LANDED.parents[2] / "params.yaml", scale="cpu").run("bars-d"),
+            GridError,
+            "is not run at scale cpu",
+        ),
         (lambda r: r.study.network("bars-a"), GridError, "no architecture before it is derived"),
         (lambda r: r.study.cost("resnet18-xnor", r.genotype), GridError, "hand-made"),
         (lambda r: r.study.space("resnet18-xnor"), GridError, "no block space"),
