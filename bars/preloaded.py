@@ -41,10 +41,6 @@ def run_there(argv: Sequence[str]) -> int | None:
     if not address or os.environ.get(THREADS[0], "1") != "1" or "RANK" in os.environ:
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        try:
-            server.connect(address)
-        except OSError:  # on another machine, or it has ended
-            return None
         request: dict[str, Any] = {
             "argv": list(argv),
             "cwd": os.getcwd(),
@@ -52,8 +48,15 @@ def run_there(argv: Sequence[str]) -> int | None:
             "path": sys.path,
         }
         request["ignored"] = [number for number in _PASSED_ON if _is_ignored(number)]  # under nohup, in a background
-        socket.send_fds(server, [b"\n"], [0, 1, 2])
-        server.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            server.connect(address)
+            socket.send_fds(server, [b"\n"], [0, 1, 2])
+            server.sendall(json.dumps(request).encode() + b"\n")
+            begins = server.recv(1)
+        except OSError:
+            begins = b""
+        if not begins:  # on another machine, or it has ended: no fork has begun
+            return None
         with _passing_on(server) as passed:
             said = server.recv(1)
     # Without a word it was killed, by a signal from here or by another.
@@ -144,6 +147,7 @@ def _fork(connection: socket.socket) -> None:
         os.environ.update(request["environment"])
         del os.environ[ADDRESS]
         sys.path[:], sys.argv = request["path"], ["bars", *request["argv"]]
+        connection.sendall(b"\n")
         threading.Thread(target=_obey, args=(words,), name="signals", daemon=True).start()
         connection.sendall(bytes([_status(request["argv"])]))
     except BaseException:

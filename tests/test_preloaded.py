@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -124,6 +125,16 @@ def test_it_ends_when_the_job_is_killed(folder: Path, server: str) -> None:
 def test_where_there_is_no_server_the_job_does_it(folder: Path) -> None:
     job = start(folder, str(folder / "nobody"), "experiments")
     assert job.wait() == 0
+
+
+def test_where_the_server_ends_before_it_forks_the_job_does_it(folder: Path) -> None:
+    """One that fails to load a library, with jobs that wait for it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(folder / "jobs"))
+        listener.listen()
+        job = start(folder, str(folder / "jobs"), "experiments")
+        listener.accept()[0].close()
+        assert job.wait() == 0
 
 
 @pytest.mark.parametrize("env", [{}, {"OMP_NUM_THREADS": "2"}, {"RANK": "0"}])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bars import params as models
 from bars.errors import GridError
+from bars.pipeline.home import beside
 
 
 class DataSets:
@@ -32,6 +33,13 @@ class DataSets:
         if self.by_name.setdefault(own, data) == data:
             return own
         raise GridError("two data sets have one name", got=own, do="rename the experiment")
+
+
+def placed(block: models.Block, files: Iterable[Path]) -> models.Block:
+    """The block, its images' folder as it is seen from the working directory; other blocks stay as they are."""
+    if not isinstance(block, models.DataParams) or block.path is None:
+        return block
+    return block.model_copy(update={"path": beside(files, block.path)})
 
 
 def num_classes(data: models.DataParams) -> int | None:

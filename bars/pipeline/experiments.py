@@ -13,9 +13,8 @@ from bars import cost
 from bars import params as models
 from bars.errors import BudgetError, GridError, OtherSpaceError, ParamsError
 from bars.pipeline.budget import in_biops, with_budget
-from bars.pipeline.datasets import DataSets, num_classes
+from bars.pipeline.datasets import DataSets, num_classes, placed
 from bars.pipeline.experiment import DATA_MODULES, Experiment, Kind, StageView
-from bars.pipeline.home import beside
 from bars.pipeline.layers import TYPES, Layer, Layers, merged
 from bars.pipeline.literal import literal_genotype
 from bars.pipeline.load import Params, Tree, merge_blocks
@@ -281,10 +280,7 @@ class Grid:
             return f"{join(key, *path)} of {name}"
 
         try:
-            block = model.model_validate(tree)
-            if isinstance(block, models.DataParams) and block.path is not None:
-                return block.model_copy(update={"path": beside(self.params.files, block.path)})
-            return block
+            return placed(model.model_validate(tree), self.params.files)
         except ValidationError as error:
             lines = explain(error, model, tree, locate)
         for line in lines:

@@ -276,7 +276,9 @@ def test_images_lie_beside_the_file_that_names_them(
     )
     (tmp_path / "study/study.yaml").write_text("include: ../base/params.yaml\n")
     monkeypatch.chdir(tmp_path / where)
-    found = Grid(load_params(tmp_path / "study/study.yaml"))["a"].data.path
+    experiment = Grid(load_params(tmp_path / "study/study.yaml"))["a"]
+    assert experiment.dataset == "cifar10"  # the slot's own, found at the same place
+    found = experiment.data.path
     first = next((folder for folder in there if folder != "elsewhere"), None)
     assert found is not None
     assert Path(found).absolute().resolve() == (Path.cwd() if first is None else tmp_path / first).joinpath("pictures")
