@@ -589,3 +589,12 @@ def test_fig6_says_how_the_search_failed_below_its_title_and_not_through_the_leg
     assert "\nfailed in 3 of 3" in said
     assert first.x1 < beside.x0
     assert beside.y0 > both.y0 + 0.4 * both.height  # above the second line
+
+
+def test_searches_of_different_numbers_of_seeds_are_counted_as_they_are(tree: Any) -> None:
+    for name, seeds in (("bars-a", (0, 1, 2)), ("bars-d", (0,))):
+        for seed in seeds:
+            tree.epochs(name, seed, 0.8)
+            tree.metrics(name, seed)
+    assert "One line per seed (n = 1 to 3)" in words(drawn("figS1", tree)[0])
+    assert [style.how_many(counts) for counts in ([2, 2], [3, 1])] == ["n = 2", "n = 1 to 3"]

@@ -138,10 +138,14 @@ def absences(many: Sequence[Runs]) -> str:
 
 def seeds_drawn(counts: Sequence[int]) -> str:
     """The number of seeds behind the points, and what the bars are."""
+    bars = "; bars: sample standard deviation" if max(counts) > 1 else "; one seed: no spread"
+    return f"Means over seeds, {how_many(counts)}{bars}."
+
+
+def how_many(counts: Sequence[int]) -> str:
+    """``n = 3``, or ``n = 2 to 3``."""
     low, high = min(counts), max(counts)
-    number = f"n = {low}" if low == high else f"n = {low} to {high}"
-    bars = "; bars: sample standard deviation" if high > 1 else "; one seed: no spread"
-    return f"Means over seeds, {number}{bars}."
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"] = "x") -> None:
