@@ -19,13 +19,15 @@ DRAWS = 4000
 Right = NDArray[np.bool_]  # which test images a network classified correctly [N]
 
 
-def gain(one: Mapping[int, Right], other: Mapping[int, Right], confidence: float) -> Interval:
+def gain(
+    one: Mapping[int, Right], other: Mapping[int, Right], confidence: float, *, paired: bool = True
+) -> Interval:
     """Points of accuracy of ``one`` over ``other``, both by seed; seeds are paired where a t-interval would pair them.
 
     Raises ValueError where a side is empty or the networks saw different numbers of images.
     """
     draws = np.random.default_rng(0)
-    if shared := pairs(one, other):
+    if paired and (shared := pairs(one, other)):
         gains = _stack(one, shared).astype(np.int8) - _stack(other, shared)
         drawn = _mean_over_seeds(_redraw_images(gains, draws), draws)
         return _interval(float(gains.mean()), drawn, confidence, len(shared), paired=True)

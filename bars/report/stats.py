@@ -100,9 +100,14 @@ def pairs(one: Mapping[int, object], other: Mapping[int, object]) -> list[int]:
     return shared if len(shared) >= 2 or (shared and min(len(one), len(other)) < 2) else []
 
 
-def difference(one: Mapping[int, float], other: Mapping[int, float], confidence: float) -> Interval | None:
-    """Mean of ``one`` - ``other`` over seeds: paired where two are shared, else Welch's; None if a side is empty."""
-    if shared := pairs(one, other):
+def difference(
+    one: Mapping[int, float], other: Mapping[int, float], confidence: float, *, paired: bool = True
+) -> Interval | None:
+    """Mean of ``one`` - ``other`` over seeds: paired where two are shared, else Welch's; None if a side is empty.
+
+    ``paired=False``: a seed says something else on either side, so that sharing one means nothing.
+    """
+    if paired and (shared := pairs(one, other)):
         return interval([one[s] - other[s] for s in shared], confidence, paired=True)
     if not one or not other:
         return None

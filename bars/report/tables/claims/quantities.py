@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from bars.report import bootstrap, stats
@@ -57,6 +58,8 @@ class Quantities:
         one: str,
         other: str,
         how: Callable[[dict[int, float], dict[int, float], float], Interval | None],
+        *,
+        paired: bool = True,
     ) -> Measured:
         """A number of metrics.json of ``one`` against that of ``other``, on the same split."""
         a, b = self.runs(one), self.runs(other)
@@ -65,11 +68,12 @@ class Quantities:
         left, right = ({s: factor * v for s, v in runs.values(key).items()} for runs in (a, b))
         value = how(left, right, self.claims.confidence)
         assert value is not None
-        return Measured(value, _common(left, right), a.dataset or "", _absences(a, b))
+        return Measured(value, _common(left, right, paired), a.dataset or "", _absences(a, b))
 
     def gain(self, one: str, other: str, *, images: bool = False) -> Measured:
         """Difference of test accuracy in points; with ``images`` also by bootstrap over the test images."""
-        measured = self.compare("top1", one, other, stats.difference)
+        paired = self._pairs(one) and self._pairs(other)
+        measured = self.compare("top1", one, other, partial(stats.difference, paired=paired), paired=paired)
         if not images:
             return measured
         a, b = (
@@ -78,8 +82,12 @@ class Quantities:
         )
         if set(a) != set(self.runs(one).metrics) or set(b) != set(self.runs(other).metrics):
             return replace(measured, note=joined(measured.note, "predictions of the test images were not recorded"))
-        interval = bootstrap.gain(a, b, self.claims.confidence)
+        interval = bootstrap.gain(a, b, self.claims.confidence, paired=paired)
         return replace(measured, images=interval, n_images=len(next(iter(a.values()))))
+
+    def _pairs(self, name: str) -> bool:
+        """Whether a seed repeats the experiment: those of random architectures are other architectures."""
+        return self.results.grid[name].kind != "random"
 
     def share(self, key: str, one: str, other: str) -> Measured:
         """Ratio of a count."""
@@ -130,8 +138,8 @@ class Quantities:
         return self.results.runs(name).dataset or ""
 
 
-def _common(left: Mapping[int, float], right: Mapping[int, float]) -> tuple[int, ...]:
-    shared = set(left) & set(right)
+def _common(left: Mapping[int, float], right: Mapping[int, float], paired: bool = True) -> tuple[int, ...]:
+    shared = set(left) & set(right) if paired else set[int]()
     return tuple(sorted(shared if shared else set(left) | set(right)))
 
 
