@@ -19,9 +19,7 @@ DRAWS = 4000
 Right = NDArray[np.bool_]  # which test images a network classified correctly [N]
 
 
-def gain(
-    one: Mapping[int, Right], other: Mapping[int, Right], confidence: float, *, paired: bool = True
-) -> Interval:
+def gain(one: Mapping[int, Right], other: Mapping[int, Right], confidence: float, *, paired: bool = True) -> Interval:
     """Points of accuracy of ``one`` over ``other``, both by seed; seeds are paired where a t-interval would pair them.
 
     Raises ValueError where a side is empty or the networks saw different numbers of images.

@@ -35,7 +35,7 @@ TOP1 = {
     "resnet18-xnor": 0.89, "resnet18-bireal": 0.895, "resnet34-xnor": 0.905, "wrn40-xnor": 0.91, "nin-xnor": 0.85,
     "resnet18-cbcn": 0.90, "resnet18-irnet": 0.902, "bnas": 0.92, "resnet18-react": 0.918,
     "resnet18-xnor-wider": 0.912, "without-op-shortcut": 0.9, "plain-strided-convolution": 0.92,
-    "random-architecture": 0.915, "ranked": 0.9,
+    "random-a": 0.88, "random-architecture": 0.915, "random-c": 0.925, "random-d": 0.55, "random-e": 0.6, "ranked": 0.9,
     "imagenet-resnet18-abc": 0.50, "imagenet-resnet18-xnor": 0.55, "imagenet-resnet18-xnor-fp": 0.61,
     "imagenet-bidensenet-xnor": 0.60, "imagenet-resnet18-bireal": 0.63, "imagenet-resnet18-pcnn": 0.64,
     "imagenet-bnas": 0.65,

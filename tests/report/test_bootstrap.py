@@ -52,6 +52,12 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(paired: bool) -> No
     )  # 90, and four standard deviations of a count of 100 below; few seeds make it a little loose
 
 
+def test_seeds_that_mean_something_else_on_each_side_are_not_paired() -> None:
+    one, other = study(np.random.default_rng(2), 4, 200)
+    apart = bootstrap.gain(one, {s + 9: v for s, v in other.items()}, 0.9)
+    assert bootstrap.gain(one, other, 0.9, paired=False) == apart != bootstrap.gain(one, other, 0.9)
+
+
 def test_networks_that_saw_other_images_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="dimension|shape|broadcast"):
         bootstrap.gain({0: np.ones(5, bool)}, {0: np.ones(6, bool)}, 0.95)

@@ -14,6 +14,7 @@ import pytest
 
 from bars.errors import RecordError
 from bars.params import ClaimsParams
+from bars.report import stats
 from bars.report.stats import Interval
 from bars.report.tables import make_table, write_table
 from bars.report.tables.claims.catalogue import claims
@@ -94,6 +95,16 @@ def test_the_cifar_gain(tree: Any, ours: list[float], theirs: list[float], verdi
     assert row["value"] == pytest.approx(100 * (sum(ours) - sum(theirs)) / 3)
     assert (row["n"], row["paired"], row["scale"], row["data_set"]) == (3, True, "tiny", "cifar10")
     assert row["printed"] == "+1.49 points"
+
+
+def test_a_search_is_held_against_random_architectures_that_seeds_do_not_pair(tree: Any) -> None:
+    tree.top1("bars-a", [0.90, 0.91, 0.92])
+    tree.top1("random-a", [0.80, 0.90, 0.85])
+    row = judged(tree, "better-than-random-a")
+    expected = stats.difference({0: 90.0, 1: 91.0, 2: 92.0}, {7: 80.0, 8: 90.0, 9: 85.0}, 0.95)
+    assert expected is not None
+    assert (row["paired"], row["verdict"]) == (False, NOISE)
+    assert (row["low"], row["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
 def test_the_interval_is_students(tree: Any) -> None:

@@ -187,7 +187,7 @@ def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any
         )
     assert "ReActNet-18, measured" in found
     assert "ReActNet-18, printed" not in found
-    assert len(rows) == 11 + 3 + 11
+    assert len(rows) == 11 + 5 + 11
     assert figure.axes[0].get_xscale() == "log"
     assert "n = 3" in words(figure)
 
@@ -251,7 +251,7 @@ def test_fig1_tells_printed_from_measured_by_open_gray_markers(whole: Any) -> No
             assert face not in ("#ffffff", style.GRAY)
     shapes = {bar.get_label(): bar[0].get_marker() for bar in figure.axes[0].containers}
     assert shapes["NiN (XNOR), measured"] == shapes["NiN (XNOR), printed"]
-    assert len({marker for label, marker in shapes.items() if label.endswith("measured")}) == 1 + 11
+    assert len({marker for label, marker in shapes.items() if label.endswith("measured")}) == 1 + 13
 
 
 def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:
@@ -401,6 +401,20 @@ def test_fig3_draws_what_is_there(tree: Any) -> None:
     figure, _ = drawn("fig3", tree)
     assert [bar.get_label() for bar in figure.axes[0].containers] == ["compact network, widened uniformly"]
     assert "bars-a, bars-b, bars-c" in words(figure)
+
+
+def test_fig3_gives_printed_values_far_above_ours_a_panel_of_their_own(tree: Any) -> None:
+    for experiment, top1 in (("bars-a", 0.46), ("bars-b", 0.49), ("compact", 0.42), ("resnet18-xnor", 0.45)):
+        tree.top1(experiment, [top1] * 3, dataset="cifar10")
+    above, below = drawn("fig3", tree)[0].axes
+    assert [line.get_label() for line in above.lines] == ["searched, as printed"]
+    assert above.get_ylim()[0] > 80 > 60 > below.get_ylim()[1]
+    assert above.get_xlim() == below.get_xlim()
+    legend = legend_of(above)
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} == {
+        "searched, as printed", "searched under a budget", "compact network, widened uniformly"
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ Figure 5

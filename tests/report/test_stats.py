@@ -44,6 +44,12 @@ def test_disjoint_seeds_get_welchs_interval() -> None:
     assert (value.low, value.high) == (pytest.approx(7 / 3 - 0.5 - half), pytest.approx(7 / 3 - 0.5 + half))
 
 
+def test_seeds_that_mean_something_else_on_each_side_are_not_paired() -> None:
+    one, other = {0: 1.0, 1: 2.0, 2: 4.0}, {0: 0.0, 1: 1.0}
+    apart = stats.difference(one, {5: 0.0, 6: 1.0}, 0.9)
+    assert stats.difference(one, other, 0.9, paired=False) == apart != stats.difference(one, other, 0.9)
+
+
 def test_a_single_seed_has_no_interval_and_an_empty_side_no_difference() -> None:
     value = stats.difference({0: 3.0}, {0: 1.0}, 0.95)
     assert value is not None

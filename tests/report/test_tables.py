@@ -23,7 +23,9 @@ from tests.blocks import block
 from tests.report.conftest import PARAMS, Tree
 
 CONV3 = "binary_conv_3x3"
-BEYOND = ("resnet18-xnor-wider", "random-architecture", "resnet18-react")
+BEYOND = (
+    "resnet18-xnor-wider", "random-a", "random-architecture", "random-c", "random-d", "random-e", "resnet18-react"
+)  # fmt: skip
 
 
 def row_of(table: Table, experiment: str) -> Any:

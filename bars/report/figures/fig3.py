@@ -18,6 +18,8 @@ from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 SEARCHED, WIDENED = "searched under a budget", "compact network, widened uniformly"
 UNIT = "unit of cost"  # not drawn
 COST = "equivalent_ops_64"
+MEASURED = ("run", "mean")
+_BAND_LABEL = {True: "Printed top-1 (%)", False: "Measured top-1 (%)"}
 
 
 def _many(results: Results) -> list[Runs]:
@@ -96,24 +98,28 @@ def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def draw(rows: style.Rows, results: Results) -> Figure:
-    """Both fronts in one panel, so that they can be compared at equal cost."""
-    figure = style.new(3.6)
-    axes = figure.add_subplot()
+    """Both fronts in one panel, so that they can be compared at equal cost; what is printed above it where far away."""
     across = scatter.axis(rows, COST, "Equivalent operations, FLOPs + BiOps/64,")
     printed = scatter.why_not_printed(rows) or (
         "Gray and open: as printed, on CIFAR-10 (the paper prints no widened network)."
     )
     drawn = [row for row in scatter.comparable(rows) if row["series"] != UNIT]
     rows = [_placed(row, across) for row in drawn]
-    _draw_printed(axes, rows)
-    for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
-        _draw_series(axes, [row for row in rows if row["series"] == series], series, marker, colour)
-    axes.margins(x=0.07, y=0.14)
-    style.log_axis(axes)
-    axes.set_xlabel(across.label)
-    axes.set_ylabel("Top-1 accuracy on test (%)")
-    _label(axes, rows)
-    style.legend_on_top(axes, "Searching for capacity against widening uniformly", 3)
+    bands = [("printed",), MEASURED] if scatter.far_apart(drawn) else [("printed", *MEASURED)]
+    figure = style.new(3.2 + 0.9 * len(bands))
+    grid = figure.subplots(len(bands), 1, sharex=True, squeeze=False, height_ratios=[2.0, 3.0][: len(bands)])[:, 0]
+    parts = [(axes, [row for row in rows if row["source"] in band]) for axes, band in zip(grid, bands, strict=True)]
+    for axes, own in parts:
+        _draw_printed(axes, own)
+        for series, marker, colour in ((SEARCHED, "o", style.colour(0)), (WIDENED, "s", style.colour(3))):
+            _draw_series(axes, [row for row in own if row["series"] == series], series, marker, colour)
+        axes.margins(x=0.07, y=0.14)
+        axes.set_ylabel("Top-1 accuracy on test (%)" if len(bands) == 1 else _BAND_LABEL[own[0]["source"] == "printed"])
+    grid[-1].set_xlabel(across.label)
+    for axes, own in parts:  # when all is drawn: they share their horizontal axis
+        style.log_axis(axes)
+        _label(axes, own)
+    style.legend_on_top(grid[0], "Searching for capacity against widening uniformly", 3, list(grid[1:]))
     many = _many(results)
     counts = [row["n"] for row in rows if row["source"] == "mean"]
     style.foot(

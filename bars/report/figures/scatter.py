@@ -133,7 +133,7 @@ def markers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
 
 def far_apart(rows: Sequence[dict[str, Any]]) -> bool:
     """Whether ours and the printed accuracies leave more room between them than either takes."""
-    found = [[row["top1_percent"] for row in rows if row["source"] == source] for source in SOURCES]
+    found = [[row["top1_percent"] for row in rows if (row["source"] == "printed") is side] for side in (True, False)]
     if not all(found):
         return False
     (low, lower), (high, higher) = sorted((min(values), max(values)) for values in found)

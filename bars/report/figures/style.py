@@ -202,11 +202,14 @@ def _make_room(axes: Axes, labels: Mapping[tuple[float, float], str], right: int
         axes.set_xlim(**{side: axes.transData.inverted().transform((edge + sign * beyond, 0))[0]})
 
 
-def legend_on_top(axes: Axes, title: str, columns: int) -> None:
-    """A title, and between it and the axes the legend in a row."""
+def legend_on_top(axes: Axes, title: str, columns: int, others: Sequence[Axes] = ()) -> None:
+    """A title, and between it and the axes the legend in a row, of the axes and of ``others`` below them."""
     size = matplotlib.rcParams["font.size"]
     axes.set_title(title, pad=2.4 * size)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.6)
+    entries = [pair for one in (axes, *others) for pair in zip(*one.get_legend_handles_labels(), strict=True)]
+    handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
+    look: dict[str, Any] = {"ncols": columns, "columnspacing": 1.6, "borderaxespad": 0.2}
+    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 1.0), **look)
 
 
 # ------------------------------------------------------------------------------------------------------ files

@@ -87,7 +87,8 @@ class Quantities:
 
     def _pairs(self, name: str) -> bool:
         """Whether a seed repeats the experiment: those of random architectures are other architectures."""
-        return self.results.grid[name].kind != "random"
+        experiment = self.runs(name).experiment
+        return experiment is None or experiment.kind != "random"
 
     def share(self, key: str, one: str, other: str) -> Measured:
         """Ratio of a count."""
