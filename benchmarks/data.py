@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def measure(options: Options) -> Tables:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (count,), generator=generator)
-    about = {"dataset": "random", "classes": tuple("0123456789"), "image_size": SIZE}
+    about: dict[str, Any] = {"dataset": "random", "classes": tuple("0123456789"), "image_size": SIZE}
     split = Split.model_construct(**about, channel_mean=MEAN, channel_std=STD)
     part = MemoryPart("train", split, pixels, labels, Augmentation(padding=PADDING, flip=True))
     dataset = Images(pixels.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist())
