@@ -211,6 +211,9 @@ class SearchParams(Block):
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
         description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through"
     )
+    straight_through: tuple[Literal["op", "depth", "width"], ...] = Field(
+        description="decisions whose gumbel draw is made one-hot, with the gradient of the relaxed one; hard: all"
+    )
     temperature: Ramp = Field(description="tau of Eq. 5 over the epochs")
     entropy_weight: Ramp = Field(description="lambda of Eq. 6 over the epochs after warm-up")
     budget: Budget = Field(description="F of Eq. 7")

@@ -34,6 +34,7 @@ def search_params(**changes: Any) -> SearchParams:
         "epochs": 3,
         "batch_size": 8,
         "warmup_epochs": 1,
+        "straight_through": ("depth",),
         "temperature": {"start": 2.0, "end": 0.5, "shape": "exponential"},
         "entropy_weight": {"start": -0.1, "end": 0.1, "shape": "linear"},
         "capacity": "target",

@@ -176,7 +176,10 @@ class Search:
         """The architecture of a weight step: as for the alphas, or any of the space alike ("uniform")."""
         if self.params.weight_sampling == "uniform":
             return Sample.one_hot(self._uniform.draw(noise))
-        return self.distribution.sample(self.params.sampling, temperature, noise)
+        return self._drawn(temperature, noise)
+
+    def _drawn(self, temperature: float, noise: torch.Generator) -> Sample:
+        return self.distribution.sample(self.params.sampling, temperature, noise, self.params.straight_through)
 
     def _alpha_step(
         self,
@@ -188,7 +191,7 @@ class Search:
         parts: AlphaGradient,
     ) -> Tensor:
         """The network's part of the gradient is taken with respect to the sample, the rest on the alphas' own side."""
-        drawn = self.distribution.sample(self.params.sampling, temperature, noise)
+        drawn = self._drawn(temperature, noise)
         leaves = drawn.leaves(self.valid.device)
         sums, *gradients = self._sample_gradient(images, labels, leaves)
         sums, gradients = self.parallel.sum(sums), [self.parallel.mean(g) for g in gradients]
@@ -207,7 +210,7 @@ class Search:
 
     def _score(self, images: Tensor, labels: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
         with torch.no_grad():
-            sample = self.distribution.sample(self.params.sampling, temperature, noise).to(self.valid.device)
+            sample = self._drawn(temperature, noise).to(self.valid.device)
         return self.parallel.sum(score(self.trained, images, labels, sample))
 
     # ---------------------------------------------------------------- records and state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from bars.errors import RecordError
 from bars.models.supernet import Sample
 from bars.space import Genotype, SearchSpace, StageGenotype
+
+KINDS = ("op", "depth", "width")
 
 
 def gumbel_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -63,14 +66,21 @@ class Distribution(nn.Module):
             width = torch.ones(self.space.stages, 1, dtype=torch.float64)
         return op, depth, width
 
-    def sample(self, sampling: str, temperature: float, generator: torch.Generator) -> Sample:
-        """A relaxed architecture (BARS Eq. 5); ``hard`` draws one-hot with straight-through gradients."""
+    def sample(
+        self, sampling: str, temperature: float, generator: torch.Generator, one_hot: Sequence[str] = ()
+    ) -> Sample:
+        """A relaxed architecture (BARS Eq. 5), the decisions ``one_hot`` of it one-hot with straight-through gradients.
+
+        ``softmax`` draws nothing and is relaxed throughout; ``hard`` is one-hot throughout, and names its genotype.
+        """
         noise = None if sampling == "softmax" else generator
-        op, depth, width = (None if a is None else relax(a, temperature, noise) for a in self.alphas())
-        if sampling != "hard":
-            return Sample(op, depth, width)
-        genotype = self._genotype([op, depth, width])
-        op, depth, width = (None if r is None else straight_through(r) for r in (op, depth, width))
+        drawn = [None if a is None else relax(a, temperature, noise) for a in self.alphas()]
+        genotype = self._genotype(drawn) if sampling == "hard" else None
+        chosen = {"gumbel": one_hot, "hard": KINDS, "softmax": ()}[sampling]
+        op, depth, width = (
+            straight_through(relaxed) if relaxed is not None and kind in chosen else relaxed
+            for kind, relaxed in zip(KINDS, drawn, strict=True)
+        )
         return Sample(op, depth, width, genotype)
 
     def draw(self, generator: torch.Generator) -> Genotype:

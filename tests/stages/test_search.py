@@ -101,6 +101,9 @@ BASE = run()
     [
         {"sampling": "softmax"},
         {"sampling": "hard"},
+        {"straight_through": ()},
+        {"straight_through": ("op", "depth")},
+        {"straight_through": ("depth", "width")},
         {"temperature": Ramp(start=9.0, end=0.5, shape="exponential")},
         {"temperature": Ramp(start=2.0, end=0.5, shape="linear")},
         {"entropy_weight": Ramp(start=0.0, end=0.0, shape="constant")},
