@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bars.cost import ExpectedBiops
 from bars.params import BinarizeParams, Budget, Health, Ramp, RuntimeParams, SearchParams, SpaceParams
+from bars.space import Genotype, SearchSpace, StageGenotype
 from bars.stages.search import Search
 from bars.training.checkpoint import NoCheckpoint
 from bars.training.progress import Silent
-from tests.architectures import space_params
+from tests.architectures import one_hot_probs, space_params
 from tests.blocks import block
 
 SIZE, COUNT, DISTANCE, PAIRS = 8, 512, 3, 3
@@ -62,12 +64,22 @@ class Planted:
             yield self.images[rows], self.labels[rows]
 
 
-def found(task: Any, seed: int, **changes: Any) -> dict[str, float]:
-    """Search without a budget; final probabilities of what was planted, and the supernet's accuracy."""
+def cost_of(space: SpaceParams, depth: int, convolutions: int) -> int:
+    """BiOps of a one-stage network of so many cells, each with so many convolutions, at its only width."""
+    searched = SearchSpace.from_params(space)
+    cell = {e: "binary_conv_3x3" if i < convolutions else "none" for i, e in enumerate(searched.edges)}
+    genotype = Genotype(searched, (StageGenotype(depth, 1.0),), {name: cell for name in searched.all_types})
+    expected = ExpectedBiops(space, SIZE, lambda v: torch.tensor(v, dtype=torch.float64))
+    return round(float(expected(*(probs.double() for probs in one_hot_probs(genotype)))))
+
+
+def found(task: Any, seed: int, space: SpaceParams = SPACE, **changes: Any) -> dict[str, float]:
+    """Search, without a budget unless one is given: final probabilities of what was planted, and accuracy."""
     values: dict[str, Any] = {
         "epochs": 16,
         "batch_size": 32,
         "warmup_epochs": 6,
+        "straight_through": ("depth",),
         "temperature": Ramp(start=2.0, end=0.5, shape="exponential"),
         "entropy_weight": Ramp(start=0.0, end=0.0, shape="constant"),
         "budget": Budget(biops=1),
@@ -86,15 +98,17 @@ def found(task: Any, seed: int, **changes: Any) -> dict[str, float]:
     }
     parts: Any = [Planted(*task(100 * seed + i)) for i in range(2)]
     runtime = block(RuntimeParams, device="cpu")
-    search = Search(SPACE, block(BinarizeParams), block(SearchParams, **(values | changes)), runtime, *parts, seed)
+    search = Search(space, block(BinarizeParams), block(SearchParams, **(values | changes)), runtime, *parts, seed)
     result = search.run(NoCheckpoint(), Silent())
     op, depth, width = (probs.detach() for probs in search.distribution.probs())
     names = {name: i for i, name in enumerate(search.space.primitives)}
-    from_input = op[0, 0]  # the edge that every path takes first
+    from_input = op[0, 0]  # the edge that every path through all nodes takes first
     return {
         "top1": result.epochs[-1]["valid_top1"],
         "conv": float(op[0, :, names["binary_conv_3x3"]].mean()),
         "conv_first": float(from_input[names["binary_conv_3x3"]]),
         "depth": float(depth[0, -1]),
-        "width": float((width[0] * torch.tensor(SPACE.widths, dtype=width.dtype)).sum()),
+        "no_cell": float(depth[0, 0]),
+        "width": float((width[0] * torch.tensor(search.space.width_choices, dtype=width.dtype)).sum()),
+        "ratio": result.epochs[-1]["budget_ratio"],
     }

@@ -176,13 +176,14 @@ def test_no_batch_is_fetched_to_be_thrown_away() -> None:
     assert fetched == [0, 1, 1, 2, 2]  # epochs of two steps, the first one warm
 
 
-def test_the_alpha_gradient_is_that_of_the_whole_objective() -> None:
+@pytest.mark.parametrize("one_hot", [(), ("depth",), ("op", "depth", "width")])
+def test_the_alpha_gradient_is_that_of_the_whole_objective(one_hot: tuple[str, ...]) -> None:
     """The step splits the chain rule at the sample; one backward pass through everything must give the same."""
     parts: tuple[Any, Any] = (Images(0), Images(1))
-    tight = params(budget=Budget(biops=max_biops(SPACE, 8) // 10), alpha_weight_decay=0.0)
+    tight = params(budget=Budget(biops=max_biops(SPACE, 8) // 10), alpha_weight_decay=0.0, straight_through=one_hot)
     state = Search(SPACE, BINARIZE, tight, CPU, *parts, 0)
     images, labels = parts[1].images[:8], parts[1].labels[:8]
-    sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3))
+    sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3), one_hot)
     loss = torch.nn.functional.cross_entropy(state.model(images, sample), labels)
     biops = state.expected_biops(*state.distribution.probs())
     violation = float((biops / state.objective.budget_biops).log().detach())

@@ -95,6 +95,29 @@ def test_decisions_that_are_not_searched_are_fixed() -> None:
     assert sample.depth is None and sample.width is None
 
 
+@pytest.mark.parametrize("kind", ["op", "depth", "width"])
+def test_a_draw_may_be_one_hot_in_some_decisions_only(kind: str) -> None:
+    d = distribution()
+    relaxed, mixed = (d.sample("gumbel", 2.0, torch.Generator().manual_seed(1), chosen) for chosen in ((), (kind,)))
+    for name, alpha in zip(("op", "depth", "width"), d.alphas(), strict=True):
+        soft, drawn = getattr(relaxed, name), getattr(mixed, name)
+        if name == kind:
+            assert torch.allclose(drawn, torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).float())
+        else:
+            assert torch.equal(drawn, soft)
+        weights = torch.randn(soft.shape, generator=torch.Generator().manual_seed(2))
+        gradients = [torch.autograd.grad((weights * t).sum(), alpha)[0] for t in (soft, drawn)]
+        torch.testing.assert_close(*gradients)
+    assert mixed.genotype is None
+
+
+def test_what_is_not_drawn_is_relaxed_and_what_is_hard_is_one_hot_throughout() -> None:
+    d = distribution()
+    noise = torch.Generator().manual_seed(1)
+    assert torch.equal(d.sample("softmax", 1.0, noise, ("depth",)).depth, torch.softmax(d.alpha_depth, -1))
+    assert all(set(t.round(decimals=5).unique().tolist()) == {0.0, 1.0} for t in d.sample("hard", 1.0, noise).tensors())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_distribution_survives_json(seed: int) -> None:
     space = SearchSpace.from_params(random_space(random.Random(seed)))
