@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from bars.binarize.convolution import conv2d
 from bars.binarize.weights import WeightQuantizer
 
 
@@ -62,7 +63,7 @@ class BinaryConv2d(nn.Module):
         stride = self.stride
         if self.kernel_size == 1:  # as bars.models.blocks.Pointwise, for its reason
             x, stride = x[:, :, ::stride, ::stride], 1
-        return nn.functional.conv2d(
+        return conv2d(
             self.activation_quantizer(x),
             self.weight_quantizer(self.weight),
             self.bias,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bars.binarize.activations import ActivationQuantizer
+from bars.binarize.convolution import conv2d, meets_middle_only, middle
 from bars.binarize.layers import BinaryConv2d
 from bars.binarize.weights import ScaledSign
 from bars.models.template import Template
@@ -60,15 +61,19 @@ class CellConv2d(BinaryConv2d):
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
         """Signs [N, G * in, H, W] and the quantised weight of G edges [G, out, in, k, k] -> [N, G * out, h, w]."""
         groups = weight.shape[0]
-        return F.conv2d(x, weight.flatten(0, 1), None, self.stride, self.padding, 1, groups)
+        return conv2d(x, weight.flatten(0, 1), None, self.stride, self.padding, 1, groups)
 
     def gradients(self, grad: Tensor, x: Tensor, weight: Tensor, needs_weight: bool) -> tuple[Tensor, Tensor | None]:
         """Gradients of the signs and, if needed, of the quantised weight, as ``forward`` takes them."""
-        stride, padding = [self.stride] * 2, [self.padding] * 2
+        kernel, stride, padding = weight.flatten(0, 1), self.stride, self.padding
+        if lone := meets_middle_only(x, self.kernel_size, padding):
+            kernel, stride, padding = middle(kernel), 1, 0
         dx, dw, _ = torch.ops.aten.convolution_backward(
-            *(grad, x, weight.flatten(0, 1), None, stride, padding, [1, 1], False, [0, 0], weight.shape[0]),
+            *(grad, x, kernel, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], weight.shape[0]),
             [True, needs_weight, False],
         )
+        if lone and needs_weight:
+            dw = F.pad(dw, [self.padding] * 4)
         return dx, dw.view_as(weight) if needs_weight else None
 
     def active(self, rows: Sequence[int] | None, source: Width | None, target: Width | None) -> Tensor:
