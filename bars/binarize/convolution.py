@@ -8,15 +8,14 @@ from torch.nn import functional as F
 
 
 def meets_middle_only(x: Tensor, kernel: int, padding: int, dilation: int = 1) -> bool:
-    """Whether ``x`` [N, C, H, W] is one pixel in bfloat16, which meets nothing but the middle of a padded kernel.
+    """Whether ``x`` [N, C, H, W] is one pixel in bfloat16 on a CPU, which meets only the middle of a padded kernel.
 
     There oneDNN's gradient of the kernel holds what lay in its memory before (torch 2.14.1, AVX-512 with bfloat16).
     """
-    kind = x.device.type
-    half = x.dtype == torch.bfloat16 or (
-        torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
-    )
-    return half and x.shape[-2:] == (1, 1) and 2 * padding + 1 == kernel > 1 and dilation == 1
+    if x.device.type != "cpu" or x.shape[-2:] != (1, 1) or 2 * padding + 1 != kernel or kernel == 1 or dilation != 1:
+        return False
+    cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return cast or x.dtype == torch.bfloat16
 
 
 def middle(weight: Tensor) -> Tensor:
