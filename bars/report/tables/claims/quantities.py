@@ -58,8 +58,6 @@ class Quantities:
         one: str,
         other: str,
         how: Callable[[dict[int, float], dict[int, float], float], Interval | None],
-        *,
-        paired: bool = True,
     ) -> Measured:
         """A number of metrics.json of ``one`` against that of ``other``, on the same split."""
         a, b = self.runs(one), self.runs(other)
@@ -68,12 +66,12 @@ class Quantities:
         left, right = ({s: factor * v for s, v in runs.values(key).items()} for runs in (a, b))
         value = how(left, right, self.claims.confidence)
         assert value is not None
-        return Measured(value, _common(left, right, paired), a.dataset or "", _absences(a, b))
+        return Measured(value, _seeds(value, left, right), a.dataset or "", _absences(a, b))
 
     def gain(self, one: str, other: str, *, images: bool = False) -> Measured:
         """Difference of test accuracy in points; with ``images`` also by bootstrap over the test images."""
         paired = self._pairs(one) and self._pairs(other)
-        measured = self.compare("top1", one, other, partial(stats.difference, paired=paired), paired=paired)
+        measured = self.compare("top1", one, other, partial(stats.difference, paired=paired))
         if not images:
             return measured
         a, b = (
@@ -86,9 +84,9 @@ class Quantities:
         return replace(measured, images=interval, n_images=len(next(iter(a.values()))))
 
     def _pairs(self, name: str) -> bool:
-        """Whether a seed repeats the experiment: those of random architectures are other architectures."""
+        """Whether a seed repeats the experiment: those of random and ranked architectures are other architectures."""
         experiment = self.runs(name).experiment
-        return experiment is None or experiment.kind != "random"
+        return experiment is None or experiment.kind not in ("random", "ranked")
 
     def share(self, key: str, one: str, other: str) -> Measured:
         """Ratio of a count."""
@@ -109,7 +107,7 @@ class Quantities:
         value = stats.difference(left, right, self.claims.confidence)
         if value is None:
             raise NotMeasured(f"{other if left else one}: no value")
-        return Measured(value, _common(left, right), self._dataset(one))
+        return Measured(value, _seeds(value, left, right), self._dataset(one))
 
     def probs(self, name: str) -> dict[int, dict[int, EdgeProbs]]:
         """Op probabilities of normal edges: seed -> epoch -> edge -> primitive -> prob. Raises NotMeasured."""
@@ -139,9 +137,9 @@ class Quantities:
         return self.results.runs(name).dataset or ""
 
 
-def _common(left: Mapping[int, float], right: Mapping[int, float], paired: bool = True) -> tuple[int, ...]:
-    shared = set(left) & set(right) if paired else set[int]()
-    return tuple(sorted(shared if shared else set(left) | set(right)))
+def _seeds(value: Interval, left: Mapping[int, float], right: Mapping[int, float]) -> tuple[int, ...]:
+    """The seeds that a comparison rests on: shared ones of pairs, else those of either side."""
+    return tuple(sorted(set(left) & set(right) if value.paired else set(left) | set(right)))
 
 
 def _absences(*many: Runs) -> str:
