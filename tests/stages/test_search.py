@@ -96,43 +96,47 @@ def test_seeds_differ_and_repeat() -> None:
 BASE = run()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"sampling": "softmax"},
-        {"sampling": "hard"},
-        {"straight_through": ()},
-        {"straight_through": ("op", "depth")},
-        {"straight_through": ("depth", "width")},
-        {"temperature": Ramp(start=9.0, end=0.5, shape="exponential")},
-        {"temperature": Ramp(start=2.0, end=0.5, shape="linear")},
-        {"entropy_weight": Ramp(start=0.0, end=0.0, shape="constant")},
-        {"budget": Budget(biops=max_biops(SPACE, 8) // 10)},
-        {"capacity": "cap"},
-        {"capacity": "none"},
-        {"capacity_exponent": 0.1},
-        {"capacity_rate": 0.0},
-        {"weight_optimizer": "adam"},
-        {"weight_sampling": "uniform"},
-        {"width_mask": "feature"},
-        {"weight_lr": 0.2},
-        {"weight_lr_end": 0.04},
-        {"weight_momentum": 0.0},
-        {"weight_decay": 0.1},
-        {"grad_clip": 0.01},
-        {"alpha_lr": 0.1},
-        {"alpha_betas": (0.9, 0.999)},
-        {"alpha_weight_decay": 0.5},
-        {"alpha_init_std": 0.5},
-        {"alpha_every": 2},
-        {"batch_size": 4},
-        {"warmup_epochs": 2},
-        {"epochs": 4},
-    ],
-    ids=lambda c: ",".join(c),
-)
+OPTIONS: list[dict[str, Any]] = [
+    {"sampling": "softmax"},
+    {"sampling": "hard"},
+    {"straight_through": ()},
+    {"straight_through": ("op", "depth")},
+    {"straight_through": ("depth", "width")},
+    {"temperature": Ramp(start=9.0, end=0.5, shape="exponential")},
+    {"temperature": Ramp(start=2.0, end=0.5, shape="linear")},
+    {"entropy_weight": Ramp(start=0.0, end=0.0, shape="constant")},
+    {"budget": Budget(biops=max_biops(SPACE, 8) // 10)},
+    {"capacity": "cap"},
+    {"capacity": "none"},
+    {"capacity_exponent": 0.1},
+    {"capacity_rate": 0.0},
+    {"weight_optimizer": "adam"},
+    {"weight_sampling": "uniform"},
+    {"width_mask": "feature"},
+    {"weight_lr": 0.2},
+    {"weight_lr_end": 0.04},
+    {"weight_momentum": 0.0},
+    {"weight_decay": 0.1},
+    {"grad_clip": 0.01},
+    {"alpha_lr": 0.1},
+    {"alpha_betas": (0.9, 0.999)},
+    {"alpha_weight_decay": 0.5},
+    {"alpha_init_std": 0.5},
+    {"alpha_every": 2},
+    {"batch_size": 4},
+    {"warmup_epochs": 2},
+    {"epochs": 4},
+]
+
+
+@pytest.mark.parametrize("changes", OPTIONS, ids=lambda c: ",".join(c))
 def test_every_option_of_the_search_acts(changes: dict[str, Any]) -> None:
     assert run(**changes).distribution["op"] != BASE.distribution["op"]
+
+
+def test_no_option_of_the_search_is_left_out() -> None:
+    """``health`` has its tests in tests/strategy, ``may_fail`` in tests/commands/test_long_runs.py."""
+    assert {key for changes in OPTIONS for key in changes} | {"health", "may_fail"} == set(SearchParams.model_fields)
 
 
 def test_the_printed_reading_does_nothing_above_the_budget() -> None:
