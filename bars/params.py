@@ -209,7 +209,7 @@ class SearchParams(Block):
     batch_size: BatchSize = Field(description="images of a weight step, and of an alpha step")
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(description="epochs with frozen alphas (Sec. 4.2.2)")
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
-        description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through"
+        description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through of what was drawn alone"
     )
     straight_through: tuple[Literal["op", "depth", "width"], ...] = Field(
         description="decisions whose gumbel draw is made one-hot, with the gradient of the relaxed one; hard: all"
@@ -242,6 +242,9 @@ class SearchParams(Block):
     alpha_betas: tuple[Fraction, Fraction] = Field(description="Adam betas of the alphas")
     alpha_weight_decay: Annotated[float, Field(ge=0)] = Field(description="Adam weight decay of the alphas")
     alpha_init_std: Annotated[float, Field(ge=0)] = Field(description="standard deviation of the initial logits")
+    alpha_start: Literal["uniform", "budget"] = Field(
+        description="logits before the first epoch: all alike, or moved, as little as it takes, to E[BiOps] = F"
+    )
     alpha_every: PositiveInt = Field(description="weight steps per alpha step")
     may_fail: bool = Field(False, description="a diverged search is a result (Table 1, 'Failed'), not an error")
     health: Health = Field(description="what a search that worked looks like at its end")

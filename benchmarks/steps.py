@@ -21,7 +21,7 @@ Step = Callable[[], Tensor]
 
 def weight_step(supernet: Supernet, draw: Draw, batch: Batch, runtime: Runtime) -> Step:
     """A step on the supernet's weights."""
-    params = experiment().search.model_copy(update={"sampling": "hard" if draw().genotype is not None else "gumbel"})
+    params = experiment().search.model_copy(update={"sampling": "hard" if draw().complete else "gumbel"})
     step = WeightStep(search.trained(supernet, params, runtime), supernet.space)
     return lambda: step(batch.images, batch.labels, draw())
 

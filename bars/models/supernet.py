@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,25 +17,45 @@ from bars.models.width import Width
 from bars.params import BinarizeParams, SpaceParams
 from bars.space import Genotype, SearchSpace
 
+DECISIONS = ("op", "depth", "width")
+
 
 @dataclass(frozen=True)
 class Sample:
-    """A relaxed draw of an architecture, or a one-hot one when ``genotype`` is given.
+    """A draw of an architecture: relaxed, one-hot, or some of its decisions one-hot.
 
     op [types, edges, primitives], depth [stages, cells + 1] and width [stages, widths] sum to 1 over the last axis;
-    depth or width is None where it is not searched. With ``genotype`` only the drawn parts are computed; the tensors,
-    if any, are then straight-through ones that carry the gradient.
+    depth or width is None where it is not searched. Of the decisions ``drawn`` only what ``genotype`` chose is
+    computed; their tensors, if any, are then straight-through ones that carry the gradient.
     """
 
     op: Tensor | None
     depth: Tensor | None
     width: Tensor | None
     genotype: Genotype | None = None
+    drawn: Sequence[str] = DECISIONS
 
     @classmethod
     def one_hot(cls, genotype: Genotype) -> Sample:
         """The architecture itself, without gradient."""
         return cls(None, None, None, genotype)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is one architecture, nothing of it relaxed."""
+        return self.genotype is not None and set(self.drawn) == set(DECISIONS)
+
+    def chosen(self, decision: str) -> Genotype | None:
+        """The architecture whose choice of ``decision`` alone is computed, or None where all choices are.
+
+        A relaxed depth mixes the widths at which a cell may end its stage, so there all channels are computed.
+        """
+        mixed = decision == "width" and self.depth is not None and "depth" not in self.drawn
+        return self.genotype if decision in self.drawn and not mixed else None
+
+    def whole(self) -> Sample:
+        """The same draw with everything computed, so that what was not drawn has its gradient too."""
+        return replace(self, genotype=None)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Its tensors that are there: of ops, depths, widths."""
@@ -92,26 +113,30 @@ class Supernet(nn.Module):
         self.register_buffer("stem_masks", rows, persistent=False)
 
     def forward(self, images: Tensor, sample: Sample) -> Tensor:
-        if sample.genotype is not None:
-            return self._one_hot(images, sample, sample.genotype)
-        return self._relaxed(images, sample)
-
-    # ---------------------------------------------------------------- relaxed: everything is computed, then weighted
-    def _relaxed(self, images: Tensor, sample: Sample) -> Tensor:
         own = [self._width(s, s, sample) for s in range(self.space.stages)]
         x = self.stem(images, own[0], self._inner_stem_mask(sample))
-        for s, cells in enumerate(self.stages):
+        stage = self._relaxed_stage if sample.chosen("depth") is None else self._drawn_stage
+        for s in range(self.space.stages):
             last = s == self.space.stages - 1
             leaving = own[s] if last else self._width(s, s + 1, sample)
-            x, width = self._relaxed_stage(x, s, cast(nn.ModuleList, cells), own[s], leaving, sample)
+            x, width = stage(x, s, own[s], leaving, sample)
             if not last:
                 x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
         logits: Tensor = self.head(x, width)
         return logits
 
-    def _relaxed_stage(
-        self, x: Tensor, s: int, cells: nn.ModuleList, own: Width, leaving: Width, sample: Sample
-    ) -> tuple[Tensor, Width]:
+    def _drawn_stage(self, x: Tensor, s: int, own: Width, leaving: Width, sample: Sample) -> tuple[Tensor, Width]:
+        """The cells that were drawn; the last of them works at the next stage's width."""
+        genotype = sample.chosen("depth")
+        assert genotype is not None
+        depth, width = genotype.stages[s].depth, own
+        for k in range(depth):
+            target = leaving if k == depth - 1 else own
+            x = self._cells(s)[k](x, width, target, self._choice(sample, self.space.cell_type(s, k)))
+            width = target
+        return x if sample.depth is None else x * sample.depth[s, depth].to(x.dtype), width
+
+    def _relaxed_stage(self, x: Tensor, s: int, own: Width, leaving: Width, sample: Sample) -> tuple[Tensor, Width]:
         """Chain of cells and their aggregation node (BARS Eq. 3).
 
         A cell that ends its stage works at the next stage's width. Whether it does is P(depth = k | depth >= k) of the
@@ -122,9 +147,9 @@ class Supernet(nn.Module):
         mask = None if depth is None or own.mask is None else depth[0] * own.mask
         width = own
         source = own
-        for k, cell in enumerate(cells):
+        for k, cell in enumerate(self._cells(s)):
             if depth is None:
-                width = leaving if k == len(cells) - 1 else own
+                width = leaving if k == self.space.cells_per_stage - 1 else own
             else:
                 width = _between(own, leaving, depth[k + 1] / depth[k + 1 :].sum().clamp_min(1e-12))
             x = cell(x, source, width, self._choice(sample, self.space.cell_type(s, k)))
@@ -136,53 +161,34 @@ class Supernet(nn.Module):
             return x, width
         return total, Width(own.channels, mask)
 
+    def _cells(self, stage: int) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.stages[stage])
+
     def _width(self, stage: int, chooser: int, sample: Sample) -> Width:
-        """Full channels of ``stage`` under the relaxed width that stage ``chooser`` drew (BARS Eq. 4)."""
+        """Channels of ``stage`` under the width that stage ``chooser`` drew: a slice, or a mask (BARS Eq. 4)."""
         rows: Tensor = getattr(self, f"masks_{stage}")
-        return Width(rows.shape[1], None if sample.width is None else _mixed(sample.width[chooser], rows))
+        genotype = sample.chosen("width")
+        count = rows.shape[1]
+        if genotype is not None:
+            count = channels(self.params.init_channels, stage, genotype.stages[chooser].width)
+        return Width(count, None if sample.width is None else _mixed(sample.width[chooser], rows)[:count])
 
     def _inner_stem_mask(self, sample: Sample) -> Tensor | None:
-        if self.params.stem != "imagenet" or sample.width is None:
+        if self.params.stem != "imagenet":
             return None
-        rows: Tensor = self.stem_masks
-        return _mixed(sample.width[0], rows)
+        genotype = sample.chosen("width")
+        if genotype is not None:
+            row: Tensor = self.stem_masks[self.space.width_choices.index(genotype.stages[0].width)]
+            return row
+        return None if sample.width is None else _mixed(sample.width[0], self.stem_masks)
 
     def _choice(self, sample: Sample, cell_type: str) -> OpChoice:
         weight = None if sample.op is None else sample.op[self.type_index[cell_type]]
-        if sample.genotype is None:
+        genotype = sample.chosen("op")
+        if genotype is None:
             return OpChoice(weight)
-        chosen = sample.genotype.cells[cell_type]
-        return OpChoice(weight, [self.space.primitives.index(chosen[e]) for e in self.space.edges])
-
-    # ---------------------------------------------------------------- one-hot: only what was drawn is computed
-    def _one_hot(self, images: Tensor, sample: Sample, genotype: Genotype) -> Tensor:
-        own = [self._slice(s, s, sample, genotype) for s in range(self.space.stages)]
-        inner = None
-        if self.params.stem == "imagenet":
-            half = max(1, channels(self.params.init_channels, 0, genotype.stages[0].width) // 2)
-            inner = (torch.arange(max(1, self.params.init_channels // 2), device=images.device) < half).float()
-        x = self.stem(images, own[0], inner)
-        for s, stage in enumerate(genotype.stages):
-            last = s == self.space.stages - 1
-            leaving = own[s] if last else self._slice(s, s + 1, sample, genotype)
-            width = own[s]
-            for k in range(stage.depth):
-                target = leaving if k == stage.depth - 1 else own[s]
-                x = self.stages[s][k](x, width, target, self._choice(sample, self.space.cell_type(s, k)))  # type: ignore[index]
-                width = target
-            if sample.depth is not None:
-                x = x * sample.depth[s, stage.depth].to(x.dtype)
-            if not last:
-                x = self.reductions[s](x, width, own[s + 1], self._choice(sample, "reduction"))
-        logits: Tensor = self.head(x, width)
-        return logits
-
-    def _slice(self, stage: int, chooser: int, sample: Sample, genotype: Genotype) -> Width:
-        count = channels(self.params.init_channels, stage, genotype.stages[chooser].width)
-        if sample.width is None:
-            return Width(count)
-        rows: Tensor = getattr(self, f"masks_{stage}")
-        return Width(count, _mixed(sample.width[chooser], rows)[:count])
+        names = genotype.cells[cell_type]
+        return OpChoice(weight, [self.space.primitives.index(names[edge]) for edge in self.space.edges])
 
 
 def _mixed(shares: Tensor, masks: Tensor) -> Tensor:

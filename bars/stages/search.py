@@ -25,6 +25,7 @@ from bars.strategy.distribution import Distribution
 from bars.strategy.health import judge
 from bars.strategy.objective import AlphaGradient, Objective
 from bars.strategy.schedules import cosine, ramp
+from bars.strategy.start import move_to_budget
 from bars.training.batches import Batches
 from bars.training.checkpoint import Checkpointer, FileCheckpointer, save_tensors
 from bars.training.divergence import diverged
@@ -99,6 +100,8 @@ class Search:
         self._uniform = Distribution(self.space)  # all logits zero
         self.expected_biops = ExpectedBiops(space, train.image_size, lambda v: torch.tensor(v, dtype=torch.float64))
         self.objective = Objective(params, float(params.budget.biops))
+        if params.alpha_start == "budget":
+            move_to_budget(self.distribution, self.expected_biops, self.objective.budget_biops)
         self.alpha_optimizer = Adam(
             self.distribution.parameters(),
             params.alpha_lr,
@@ -190,8 +193,12 @@ class Search:
         noise: torch.Generator,
         parts: AlphaGradient,
     ) -> Tensor:
-        """The network's part of the gradient is taken with respect to the sample, the rest on the alphas' own side."""
+        """The network's part of the gradient is taken with respect to the sample, the rest on the alphas' own side.
+
+        Everything is computed, so that what was not drawn is heard, too; ``hard`` is the estimator that does not.
+        """
         drawn = self._drawn(temperature, noise)
+        drawn = drawn if self.params.sampling == "hard" else drawn.whole()
         leaves = drawn.leaves(self.valid.device)
         sums, *gradients = self._sample_gradient(images, labels, leaves)
         sums, gradients = self.parallel.sum(sums), [self.parallel.mean(g) for g in gradients]
@@ -308,5 +315,6 @@ def trained(supernet: Supernet, params: SearchParams, runtime: Runtime, parallel
         momentum=params.weight_momentum,
         weight_decay=params.weight_decay,
     )
-    unused = params.sampling == "hard" or params.weight_sampling == "uniform"
+    one_hot = params.sampling == "hard" or (params.sampling == "gumbel" and bool(params.straight_through))
+    unused = one_hot or params.weight_sampling == "uniform"
     return Trained(supernet, runtime, optimizer, params.grad_clip, parallel=parallel, unused=unused)

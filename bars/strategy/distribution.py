@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bars.errors import RecordError
-from bars.models.supernet import Sample
+from bars.models.supernet import DECISIONS, Sample
 from bars.space import Genotype, SearchSpace, StageGenotype
-
-KINDS = ("op", "depth", "width")
 
 
 def gumbel_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -71,17 +69,17 @@ class Distribution(nn.Module):
     ) -> Sample:
         """A relaxed architecture (BARS Eq. 5), the decisions ``one_hot`` of it one-hot with straight-through gradients.
 
-        ``softmax`` draws nothing and is relaxed throughout; ``hard`` is one-hot throughout, and names its genotype.
+        ``softmax`` draws nothing and is relaxed throughout; ``hard`` is one-hot throughout. The sample names the
+        genotype of what is one-hot, so that nothing else of that need be computed.
         """
         noise = None if sampling == "softmax" else generator
-        drawn = [None if a is None else relax(a, temperature, noise) for a in self.alphas()]
-        genotype = self._genotype(drawn) if sampling == "hard" else None
-        chosen = {"gumbel": one_hot, "hard": KINDS, "softmax": ()}[sampling]
+        relaxed = [None if a is None else relax(a, temperature, noise) for a in self.alphas()]
+        drawn = {"gumbel": tuple(one_hot), "hard": DECISIONS, "softmax": ()}[sampling]
         op, depth, width = (
-            straight_through(relaxed) if relaxed is not None and kind in chosen else relaxed
-            for kind, relaxed in zip(KINDS, drawn, strict=True)
+            straight_through(value) if value is not None and decision in drawn else value
+            for decision, value in zip(DECISIONS, relaxed, strict=True)
         )
-        return Sample(op, depth, width, genotype)
+        return Sample(op, depth, width, self._genotype(relaxed) if drawn else None, drawn)
 
     def draw(self, generator: torch.Generator) -> Genotype:
         """A discrete architecture, each decision with its probability (BARS Sec. 4.3)."""

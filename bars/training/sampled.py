@@ -18,7 +18,11 @@ SampleStep = Callable[[Tensor, Tensor, Sample], tuple[Tensor, ...]]
 
 
 class WeightStep:
-    """Gradient and update of the supernet's weights at a sample; gives [sum of losses, correct, images]."""
+    """Gradient and update of the supernet's weights at a sample; gives [sum of losses, correct, images].
+
+    A weight that a partly one-hot draw left out has gradient zero, as if everything had been computed; one that an
+    architecture (all decisions one-hot) leaves out has none, and stays as it is.
+    """
 
     def __init__(self, trained: Trained, space: SearchSpace) -> None:
         self._trained = trained
@@ -33,6 +37,10 @@ class WeightStep:
         self._trained.optimizer.zero_grad()
         loss, sums = _loss(self._trained, self._trained.forward, images, labels, sample)
         loss.backward()  # type: ignore[no-untyped-call]
+        if not sample.complete:
+            for weight in self._trained.weights:
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
         return (sums,)
 
 
@@ -81,7 +89,10 @@ def _frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
 
 
 def _graphed(step: SampleStep, space: SearchSpace, capture: bool) -> SampleStep:
-    """``step`` replayed as a CUDA graph, which takes tensors only; one-hot draws differ from step to step."""
+    """``step`` replayed as a CUDA graph, which takes tensors only and computes everything, whatever was drawn.
+
+    An architecture, all of whose decisions are one-hot, is computed as it is: much less work, different in each step.
+    """
 
     def relaxed(images: Tensor, labels: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         left = list(tensors)
@@ -92,8 +103,8 @@ def _graphed(step: SampleStep, space: SearchSpace, capture: bool) -> SampleStep:
     graphed = GraphedStep(relaxed, capture)
 
     def call(images: Tensor, labels: Tensor, sample: Sample) -> tuple[Tensor, ...]:
-        if sample.genotype is not None:
-            return step(images, labels, sample)
-        return graphed(images, labels, *sample.tensors())
+        if capture and not sample.complete:
+            return graphed(images, labels, *sample.tensors())
+        return step(images, labels, sample)
 
     return call

@@ -20,12 +20,7 @@ from benchmarks.reference import ReferenceCell, ReferenceUnit, reference_of
 from tests.architectures import random_space, space_params
 from tests.blocks import block
 
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def perturbed(model: torch.nn.Module) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from bars.binarize.layers import BinaryConv2d, is_fully_binarized
 from bars.cost import genotype_cost
@@ -11,7 +13,7 @@ from bars.models.cell import Cell
 from bars.models.counting import count_model
 from bars.models.ends import Head
 from bars.models.network import Network
-from bars.models.supernet import Sample, Supernet
+from bars.models.supernet import DECISIONS, Sample, Supernet
 from bars.models.template import Template
 from bars.models.width import Width
 from bars.params import BinarizeParams
@@ -56,6 +58,29 @@ def test_straight_through_sample_has_the_same_output(seed: int) -> None:
     sample = distribution.sample("hard", 1.0, torch.Generator().manual_seed(seed))
     assert sample.genotype is not None
     torch.testing.assert_close(supernet(images, sample), supernet(images, Sample.one_hot(sample.genotype)))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("one_hot", [c for n in (1, 2, 3) for c in itertools.combinations(DECISIONS, n)])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_what_was_not_drawn_need_not_be_computed(one_hot: tuple[str, ...], stem: str) -> None:
+    """Fewer operations, and the output and the weights' gradients of computing everything."""
+    supernet, _, _, images = built(3, stem=stem, stages=3, cells_per_stage=2, search_depth=True, search_width=True)
+    distribution = Distribution(supernet.space, 1.0, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        sample = distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(4), one_hot)
+    found, flops = [], []
+    for given in (sample, sample.whole()):
+        supernet.zero_grad()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            supernet(images, given)
+        output = supernet(images, given)
+        output.square().mean().backward()
+        flops.append(counter.get_total_flops())
+        grads = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in supernet.named_parameters()}
+        found.append({**grads, "output": output.detach()})
+    assert (flops[0] < flops[1]) == (one_hot != ("width",))  # a relaxed depth mixes widths
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.parametrize("width_mask", ["activation", "feature"])

@@ -122,6 +122,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"alpha_betas": (0.9, 0.999)},
     {"alpha_weight_decay": 0.5},
     {"alpha_init_std": 0.5},
+    {"alpha_start": "budget"},
     {"alpha_every": 2},
     {"batch_size": 4},
     {"warmup_epochs": 2},
@@ -187,7 +188,7 @@ def test_the_alpha_gradient_is_that_of_the_whole_objective(one_hot: tuple[str, .
     tight = params(budget=Budget(biops=max_biops(SPACE, 8) // 10), alpha_weight_decay=0.0, straight_through=one_hot)
     state = Search(SPACE, BINARIZE, tight, CPU, *parts, 0)
     images, labels = parts[1].images[:8], parts[1].labels[:8]
-    sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3), one_hot)
+    sample = state.distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(3), one_hot).whole()
     loss = torch.nn.functional.cross_entropy(state.model(images, sample), labels)
     biops = state.expected_biops(*state.distribution.probs())
     violation = float((biops / state.objective.budget_biops).log().detach())

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bars.errors import RecordError
+from bars.models.supernet import DECISIONS
 from bars.params import Ramp
 from bars.space import SearchSpace
 from bars.strategy.distribution import Distribution, relax, straight_through
@@ -108,7 +109,10 @@ def test_a_draw_may_be_one_hot_in_some_decisions_only(kind: str) -> None:
         weights = torch.randn(soft.shape, generator=torch.Generator().manual_seed(2))
         gradients = [torch.autograd.grad((weights * t).sum(), alpha)[0] for t in (soft, drawn)]
         torch.testing.assert_close(*gradients)
-    assert mixed.genotype is None
+    assert relaxed.genotype is None and mixed.genotype is not None
+    computed = [name for name in DECISIONS if mixed.chosen(name) is not None]
+    assert computed == ([] if kind == "width" else [kind])  # a relaxed depth mixes widths
+    assert not mixed.complete and mixed.whole().chosen(kind) is None
 
 
 def test_what_is_not_drawn_is_relaxed_and_what_is_hard_is_one_hot_throughout() -> None:
