@@ -209,7 +209,7 @@ class SearchParams(Block):
     batch_size: BatchSize = Field(description="images of a weight step, and of an alpha step")
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(description="epochs with frozen alphas (Sec. 4.2.2)")
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
-        description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot straight-through of what was drawn alone"
+        description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot, which computes the drawn alone"
     )
     straight_through: tuple[Literal["op", "depth", "width"], ...] = Field(
         description="decisions whose gumbel draw is made one-hot, with the gradient of the relaxed one; hard: all"
