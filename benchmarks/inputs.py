@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,16 @@ def middle_genotype(space: SpaceParams) -> Genotype:
 Draw = Callable[[], Sample]
 
 
-def draws(supernet: Supernet, sampling: str, device: torch.device | str) -> Draw:
-    """Relaxed: one draw, the same for every call, as all cost the same. Hard: a new one for every call."""
+def draws(supernet: Supernet, sampling: str, device: torch.device | str, one_hot: Sequence[str] = ()) -> Draw:
+    """Relaxed: one draw, the same for every call, as all cost the same. One-hot in part or all: a new one each time."""
     distribution = Distribution(supernet.space, 0.5, torch.Generator().manual_seed(0))
     noise = torch.Generator().manual_seed(1)
 
     @torch.no_grad()
     def draw() -> Sample:
-        return distribution.sample(sampling, 1.0, noise).to(device)
+        return distribution.sample(sampling, 1.0, noise, one_hot).to(device)
 
-    if sampling == "hard":
+    if sampling == "hard" or one_hot:
         return draw
     fixed = draw()
     return lambda: fixed

@@ -29,7 +29,13 @@ def weight_step(supernet: Supernet, draw: Draw, batch: Batch, runtime: Runtime) 
 def alpha_step(supernet: Supernet, draw: Draw, batch: Batch, runtime: Runtime) -> Step:
     """The gradient of the loss with respect to a sample: what an alpha step costs, but for its scalars on the CPU."""
     gradient = SampleGradient(search.trained(supernet, experiment().search, runtime), supernet.space)
-    return lambda: gradient(batch.images, batch.labels, draw().leaves(runtime.device))[0]
+
+    def step() -> Tensor:
+        sample = draw()
+        whole = sample if sample.complete else sample.whole()
+        return gradient(batch.images, batch.labels, whole.leaves(runtime.device))[0]
+
+    return step
 
 
 def train_step(model: nn.Module, batch: Batch, runtime: Runtime) -> Step:

@@ -7,13 +7,15 @@ from functools import partial
 from typing import Any
 
 from bars.training.runtime import Runtime
+from benchmarks.inputs import experiment
 from benchmarks.memory import peak_mib
 from benchmarks.options import Options, Row, Tables
 from benchmarks.steps import Step
 from benchmarks.timing import ratios, rounds, summary
 from benchmarks.variants import Size, search_step
 
-REFERENCE, LAST, OURS, HARD = "reference", "reference, channels-last", "ours", "ours, hard sampling"
+REFERENCE, LAST, OURS = "reference", "reference, channels-last", "ours"
+DRAWN, HARD = "ours, one-hot depths (the default)", "ours, hard sampling"
 # Times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
 TARGETS = {
     ("cpu", "weight", OURS): (1.4, 0.8),
@@ -45,7 +47,8 @@ def _compare(size: Size, kind: str, norm: str, options: Options) -> list[Row]:
     make: dict[str, Callable[[], Step]] = {
         REFERENCE: partial(step, runtime=eager, plain=True, channels_last=False),
         LAST: partial(step, runtime=eager, plain=True),
-        OURS: partial(step, runtime=best),
+        OURS: partial(step, runtime=best),  # all relaxed
+        DRAWN: partial(step, runtime=best, one_hot=experiment().search.straight_through),
         HARD: partial(step, runtime=eager, sampling="hard"),
     }
     seconds = rounds({name: build() for name, build in make.items()}, options.rounds, options.device)

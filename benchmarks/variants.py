@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,13 +40,14 @@ def search_step(
     *,
     plain: bool = False,
     sampling: str = "gumbel",
+    one_hot: Sequence[str] = (),
     norm: str = "edge",
     channels_last: bool = True,
     compiled: str = "",
 ) -> Step:
     """A ``weight`` or ``alpha`` step of our supernet, or of the plain formulation."""
     supernet = supernet_of(space_of(size.channels, size.cells, norm=norm), size.image, runtime.device)
-    draw = draws(supernet, sampling, runtime.device)
+    draw = draws(supernet, sampling, runtime.device, one_hot)
     batch = Batch.random(size.batch, size.image, runtime.device)
     if plain:
         model: nn.Module = reference_of(supernet)
