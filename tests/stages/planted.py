@@ -79,7 +79,8 @@ def found(task: Any, seed: int, space: SpaceParams = SPACE, **changes: Any) -> d
         "epochs": 16,
         "batch_size": 32,
         "warmup_epochs": 6,
-        "straight_through": ("depth",),
+        "straight_through": ("op", "depth"),
+        "alpha_start": "uniform",  # there is no budget
         "temperature": Ramp(start=2.0, end=0.5, shape="exponential"),
         "entropy_weight": Ramp(start=0.0, end=0.0, shape="constant"),
         "budget": Budget(biops=1),

@@ -14,7 +14,7 @@ SEEDS = [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytes
 FROZEN = {"weight_lr": 1e-12, "weight_lr_end": 1e-12}
 
 
-LEAST = {"top1": 0.75, "conv_first": 0.9, "depth": 0.9, "width": 0.9}
+LEAST = {"top1": 0.75, "conv": 0.85, "conv_first": 0.85, "depth": 0.9, "width": 0.9}
 
 
 def missed(search: dict[str, float]) -> set[str]:
@@ -29,29 +29,30 @@ def planted(seed: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_convolutions_depth_and_width_win_where_only_they_see_the_pattern(seed: int) -> None:
-    """Of 0.33, 0.5 and 0.58 at the start; measured 0.96 to 0.98, 0.99 and 0.99, accuracy 0.84 to 0.87."""
+    """Of 0.33, 0.5 and 0.58 at the start; measured 0.90 to 0.96, 0.99 to 1.00 and 0.99, accuracy 0.83 to 0.85."""
     assert missed(planted(seed)) == set()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_they_do_not_where_pooled_colours_tell_the_classes_apart(seed: int) -> None:
-    """The same search, the same seed; measured 0.07 to 0.16, and 0.13 to 0.23 over all edges."""
+    """The same search, the same seed; measured 0.44 to 0.46, and 0.29 to 0.35 over all edges, of 0.33 at the start."""
     search = found(mean_colour, seed)
     assert search["top1"] > 0.95
-    assert search["conv_first"] < planted(seed)["conv_first"] - 0.6
-    assert search["conv"] < planted(seed)["conv"] - 0.3
+    assert search["conv_first"] < planted(seed)["conv_first"] - 0.3
+    assert search["conv"] < planted(seed)["conv"] - 0.5
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_search_whose_weights_stand_still_does_not_find_them(seed: int) -> None:
-    """Measured: accuracy 0.46 to 0.49, convolutions 0.10 to 0.65; the rest by chance."""
-    assert missed(found(far_pattern, seed, **FROZEN)) >= {"top1", "conv_first"}
+    """Measured: accuracy 0.46 to 0.49, which is chance, and what was chosen is, too."""
+    assert "top1" in missed(found(far_pattern, seed, **FROZEN))
 
 
 # Two cells of six edges, of which the pattern needs one convolution, and a budget that pays for one with 30 % to spare.
 TIGHT = space_params(stages=1, cells_per_stage=2, nodes=3, init_channels=8, search_width=False)
 BUDGET = {
     "budget": Budget(biops=13 * cost_of(TIGHT, 1, 1) // 10),
+    "alpha_start": "budget",
     "capacity": "target",
     "capacity_exponent": 4.0,
     "capacity_rate": 0.02,
@@ -61,17 +62,17 @@ BUDGET = {
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_tight_budget_leaves_the_cell_that_is_needed(seed: int) -> None:
-    """Measured: no cell 0.00 to 0.01, one 0.77 to 0.86, supernet 0.86 to 0.90, E[BiOps] 0.99 to 1.02 of the budget."""
+    """Measured: no cell 0.00 to 0.02, one 0.95 to 0.98, supernet 0.79 to 0.87, E[BiOps] 1.00 to 1.04 of the budget."""
     search = found(far_pattern, seed, TIGHT, **BUDGET)
     assert search["no_cell"] < 0.05
-    assert search["depth"] < 0.4
+    assert search["depth"] < 0.1
     assert search["top1"] > 0.75
     assert abs(search["ratio"] - 1.0) < 0.1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_relaxed_depths_hide_it_behind_a_probability_that_costs_little(seed: int) -> None:
-    """The supernet is as accurate (0.89 to 0.92) with "no cell" the likeliest: norms undo the cell's small weight."""
+def test_relaxed_draws_hide_it_behind_a_probability_that_costs_little(seed: int) -> None:
+    """The supernet is as accurate (0.89) with "no cell" the likeliest: norms undo the cell's small weight."""
     search = found(far_pattern, seed, TIGHT, **BUDGET, straight_through=())
     assert search["top1"] > 0.75
     assert search["no_cell"] > 0.5
