@@ -15,7 +15,7 @@ from benchmarks.timing import ratios, rounds, summary
 from benchmarks.variants import Size, search_step
 
 REFERENCE, LAST, OURS = "reference", "reference, channels-last", "ours"
-DRAWN, HARD = "ours, one-hot depths (the default)", "ours, hard sampling"
+DRAWN, HARD = "ours, as params.yaml draws", "ours, hard sampling"
 # Times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
 TARGETS = {
     ("cpu", "weight", OURS): (1.4, 0.8),
