@@ -15,7 +15,7 @@ from bars.training.sampled import WeightStep
 from tests.architectures import space_params
 from tests.blocks import block, search_params
 
-# One width, and signs as weights, so that sums are exact: the ReLU passes the gradient of a zero that is not, or does not.
+# One width, and signs as weights, so that sums are exact: whether a zero but for rounding passes a ReLU is chance.
 SPACE = space_params(stages=2, cells_per_stage=2, nodes=2, init_channels=4, search_width=False)
 
 
