@@ -37,7 +37,7 @@ def test_a_threshold_of_the_claims_reruns_only_who_reads_it(fake_tree: FakeTree)
 
 
 def test_an_ablation_s_parameter_reruns_its_chain_and_what_reads_it(fake_tree: FakeTree) -> None:
-    fake_tree.edit("params.yaml", lambda t: t.replace("{capacity: none}", "{capacity: none, grad_clip: 1.0}"))
+    fake_tree.edit("params.yaml", lambda t: t.replace("{capacity: none, ", "{capacity: none, grad_clip: 1.0, "))
     pending = fake_tree.pending("all")
     assert stages(pending) == {f"without-flops-reg:{stage}" for stage in CHAIN}
     assert "table1" in pending
