@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from bars.commands.locks import locked_folders
 
-SNAKEMAKE_LOCKS, DVC_LOCK = Path(".snakemake/locks"), Path(".dvc/tmp/rwlock")
+SNAKEMAKE_LOCKS, DVC_LOCK = Path(".snakemake", "locks"), Path(".dvc", "tmp", "rwlock")
 
 
 class Finding(NamedTuple):
