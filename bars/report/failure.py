@@ -26,10 +26,11 @@ class Failure:
         return f"failed in {self.failed} of {self.of}: {', '.join(self.criteria)}" if self.failed else ""
 
 
-def cheap_share(genotype: Genotype) -> float:
-    """Share of shortcut and none among the edges of the normal cells."""
-    edges = [primitive for name in genotype.space.normal_types for primitive in genotype.cells[name].values()]
-    return sum(primitive in (SHORTCUT, NONE) for primitive in edges) / len(edges)
+def cheap_share(genotype: Genotype) -> float | None:
+    """Share of shortcut and none among the edges of the network's normal cells; None where it has none."""
+    normal = set(genotype.space.normal_types)
+    edges = [primitive for name in genotype.used_types if name in normal for primitive in genotype.cells[name].values()]
+    return sum(primitive in (SHORTCUT, NONE) for primitive in edges) / len(edges) if edges else None
 
 
 def failure(runs: Runs, genotypes: Mapping[int, Genotype], claims: ClaimsParams) -> Failure:
@@ -42,7 +43,7 @@ def failure(runs: Runs, genotypes: Mapping[int, Genotype], claims: ClaimsParams)
         reasons = []
         if metrics.search_status == "diverged":
             reasons.append("search diverged")
-        if seed in genotypes and cheap_share(genotypes[seed]) > claims.collapse_share:
+        if seed in genotypes and (cheap_share(genotypes[seed]) or 0.0) > claims.collapse_share:
             reasons.append(f"over {claims.collapse_share:.0%} of normal edges are shortcut or none")
         if metrics.top1 < claims.failed_top1:
             reasons.append(f"top-1 below {claims.failed_top1:.0%}")

@@ -64,11 +64,17 @@ class Genotype:
         """Primitive of each edge of the reduction cells."""
         return self.cells[REDUCTION]
 
+    @cached_property
+    def used_types(self) -> tuple[str, ...]:
+        """The cell types that the network has cells of: a type whose stages keep no cell is none of its parts."""
+        normal = {self.space.cell_type(s, k) for s, stage in enumerate(self.stages) for k in range(stage.depth)}
+        return tuple(name for name in self.space.all_types if name in normal or name == REDUCTION)
+
     def counts(self) -> dict[str, dict[str, int]]:
-        """Edges per primitive, for each cell type."""
+        """Edges per primitive, for each cell type that the network has."""
         return {
-            name: {p: sum(1 for chosen in edges.values() if chosen == p) for p in self.space.primitives}
-            for name, edges in self.cells.items()
+            name: {p: sum(1 for chosen in self.cells[name].values() if chosen == p) for p in self.space.primitives}
+            for name in self.used_types
         }
 
     def _body(self) -> dict[str, Any]:

@@ -119,13 +119,15 @@ class Tree:
         name: str,
         seed: int,
         choose: Callable[[str, int, int], str],
-        depth: int | None = None,
+        depth: int | None | Iterable[int] = None,
         width: float | Iterable[float] = 1.0,
     ) -> Genotype:
         """Write genotype.json; ``choose(cell type, source, target)`` names each edge's primitive."""
         space = SearchSpace.from_params(self.grid[name].space)
         widths = [width] * space.stages if isinstance(width, float) else list(width)
-        stages = tuple(StageGenotype(space.cells_per_stage if depth is None else depth, w) for w in widths)
+        depth = space.cells_per_stage if depth is None else depth
+        depths = [depth] * space.stages if isinstance(depth, int) else list(depth)
+        stages = tuple(StageGenotype(d, w) for d, w in zip(depths, widths, strict=True))
         cells = {cell: {edge: choose(cell, *edge) for edge in space.edges} for cell in space.all_types}
         genotype = Genotype(space, stages, cells)
         records.write_json(self.path(name, "derive", "genotype.json", seed), genotype.to_json())

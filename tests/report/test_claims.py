@@ -359,6 +359,23 @@ def test_claims_about_cells(tree: Any) -> None:
     assert judged(tree, "cells-not-collapsed")["verdict"] == NOT_SUPPORTED
 
 
+def test_claims_about_cells_are_about_those_that_the_network_has(tree: Any) -> None:
+    def wild_where_unused(cell: str, source: int, target: int) -> str:
+        return {"normal-1": CONV3, "normal-2": SHORTCUT}.get(cell, CONV3 if source else SHORTCUT)
+
+    for seed in range(3):
+        tree.metrics("bars-b", seed)
+        tree.genotype("bars-b", seed, wild_where_unused, depth=(1, 0, 2))
+        tree.metrics("failed-search", seed)
+        tree.genotype("failed-search", seed, lambda *edge: SHORTCUT, depth=0)
+    assert judged(tree, "cells-not-collapsed")["verdict"] == SUPPORTED  # normal-2 is of shortcuts, and no part
+    assert judged(tree, "convolutions-early")["value"] == 4.0  # 10 convolutions in the one cell, 6 in each of the two
+    assert judged(tree, "failed-cells-collapsed")["value"] == 0.0  # no normal cell is not a cell of shortcuts
+    tree.genotype("bars-b", 0, wild_where_unused, depth=(1, 1, 0))
+    assert judged(tree, "convolutions-early")["n"] == 2
+    assert judged(tree, "cells-not-collapsed")["verdict"] == NOISE
+
+
 def test_kernel_sizes_are_counted_over_all_cells(tree: Any) -> None:
     for seed in range(3):
         tree.genotype("failed-search-stabilised", seed, lambda cell, source, target: CONV5 if source else CONV3)

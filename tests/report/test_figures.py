@@ -25,7 +25,7 @@ from matplotlib.patches import FancyArrowPatch
 from bars.errors import RecordError
 from bars.report.artifacts import FIGURES
 from bars.report.figures import style, write_figure
-from bars.report.paper import row2, table2
+from bars.report.paper import table2
 from bars.report.tree import Results
 from bars.space import SHORTCUT
 
@@ -529,7 +529,17 @@ def test_a_depth_of_zero_is_said(tree: Any) -> None:
     tree.genotype("bars-b", 0, lambda *edge: CONV3, depth=0, width=0.5)
     text = words(drawn("fig6", tree)[0])
     assert "unused (depth 0)" in text
-    assert row2("bars-b").label == "BARS-B"
+
+
+def test_fig6_counts_the_edges_of_cells_that_networks_have(tree: Any) -> None:
+    tree.genotype("bars-b", 0, lambda *edge: CONV3, depth=(0, 1, 0))
+    tree.genotype("bars-b", 1, lambda *edge: SHORTCUT, depth=(0, 2, 1))
+    figure, rows = drawn("fig6", tree)
+    counted = {(r["seed"], r["cell_type"]) for r in rows if r["kind"] == "count"}
+    assert counted == {(0, "normal-2"), (1, "normal-2"), (1, "normal-3"), (0, "reduction"), (1, "reduction")}
+    bars = next(axes for axes in figure.axes if axes.get_title("left").startswith("Edges per cell"))
+    labels = [label.get_text() for label in bars.get_yticklabels()]
+    assert labels == ["BARS-B normal-2", "BARS-B normal-3, n = 1", "BARS-B reduction"]
 
 
 @pytest.mark.parametrize("name", ["fig1", "fig3"])

@@ -251,6 +251,14 @@ def test_only_normal_cells_count_as_collapsed(tree: Any) -> None:
     assert (row["cheap_edge_share"], row["runs_failed"]) == (0.0, 0)
 
 
+def test_cells_that_the_network_lacks_do_not_count_as_collapsed(tree: Any) -> None:
+    for seed, depth in enumerate([(0, 0, 0), (2, 0, 0)]):
+        tree.metrics("bars-b", seed)
+        tree.genotype("bars-b", seed, lambda cell, *edge: CONV3 if cell == "normal-1" else SHORTCUT, depth=depth)
+    row = row_of(made("table1", tree), "bars-b")
+    assert (row["cheap_edge_share"], row["runs_failed"]) == (0.0, 0)
+
+
 def test_some_failed_runs_do_not_make_a_failed_row(tree: Any) -> None:
     tree.top1("without-gumbel-softmax", [0.1, 0.8, 0.8])
     table = made("table1", tree)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bars.errors import BarsError, GenotypeError, SpaceError
-from bars.space import Genotype, SearchSpace
+from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.architectures import random_genotype, random_space, space_params
 
 
@@ -66,6 +66,23 @@ def test_hash_does_not_depend_on_order() -> None:
     genotype = random_genotype(SearchSpace.from_params(space_params()), rng)
     cells = {name: dict(reversed(list(edges.items()))) for name, edges in reversed(list(genotype.cells.items()))}
     assert Genotype(genotype.space, genotype.stages, cells).sha256 == genotype.sha256
+
+
+@pytest.mark.parametrize(
+    ("cell_types", "used"),
+    [
+        ("stage", ("normal-1", "normal-3", "reduction")),
+        ("shared", ("normal", "reduction")),
+        ("cell", ("normal-1-1", "normal-3-1", "normal-3-2", "reduction")),
+    ],
+)
+def test_used_types_are_those_that_the_network_has_cells_of(cell_types: str, used: tuple[str, ...]) -> None:
+    space = SearchSpace.from_params(space_params(stages=3, cells_per_stage=2, cell_types=cell_types))
+    genotype = random_genotype(space, random.Random(0))
+    stages = tuple(StageGenotype(depth, 1.0) for depth in (1, 0, 2))
+    assert Genotype(space, stages, genotype.cells).used_types == used
+    none = Genotype(space, (StageGenotype(0, 1.0),) * 3, genotype.cells)
+    assert none.used_types == ("reduction",) and set(none.counts()) == {"reduction"}
 
 
 def test_none_is_written() -> None:

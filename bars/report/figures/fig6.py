@@ -172,16 +172,19 @@ def _outcome(results: Results) -> str:
 
 
 def _draw_counts(axes: Axes, rows: style.Rows) -> None:
-    """Edges per cell type and primitive, mean over the seeds that are there."""
+    """Edges per cell type and primitive, mean over the seeds whose network has cells of that type."""
     bars: list[tuple[str, dict[str, float]]] = []
     for name in SEARCHES:
         own = [row for row in rows if row["kind"] == "count" and row["experiment"] == name]
-        for cell in dict.fromkeys(row["cell_type"] for row in own):
+        of = len({row["seed"] for row in own})
+        for cell in sorted({row["cell_type"] for row in own}):
             counts: dict[str, list[float]] = {}
             for row in own:
                 if row["cell_type"] == cell:
                     counts.setdefault(row["primitive"], []).append(row["count"])
-            bars.append((f"{SEARCHES[name].split()[0]} {cell}", {p: mean(values) for p, values in counts.items()}))
+            n = max(map(len, counts.values()))
+            label = f"{SEARCHES[name].split()[0]} {cell}" + (f", n = {n}" if n < of else "")
+            bars.append((label, {p: mean(values) for p, values in counts.items()}))
     for i, (_, counts_of) in enumerate(bars):
         start = 0.0
         for primitive, count in counts_of.items():
@@ -205,7 +208,7 @@ def _draw_counts(axes: Axes, rows: style.Rows) -> None:
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([])
-    axes.set_title("Edges per cell, mean over seeds", fontsize="small", pad=3)
+    axes.set_title("Edges per cell, mean over the seeds that keep it", fontsize="small", pad=3)
 
 
 def _handle(primitive: str) -> Line2D:

@@ -51,7 +51,7 @@ def _row(
 ) -> dict[str, Value]:
     genotypes = results.genotypes(runs.name)
     verdict = failure(runs, genotypes, claims)
-    shares = [cheap_share(genotype) for genotype in genotypes.values()]
+    shares = [share for genotype in genotypes.values() if (share := cheap_share(genotype)) is not None]
     return {
         "level": row.level if row else "Beyond",
         "row": results.beside(runs.name, row.label) if row else results.label(runs.name),

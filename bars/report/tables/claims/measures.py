@@ -183,7 +183,7 @@ def no_cell_collapsed(quantities: Quantities) -> Measured:
     flags, seeds = [], set[int]()
     for name in BARS:
         for seed, genotype in quantities.results.genotypes(name).items():
-            flags.append(float(not any(_all_shortcuts(genotype, cell) for cell in genotype.cells)))
+            flags.append(float(not any(_all_shortcuts(genotype, cell) for cell in genotype.used_types)))
             seeds.add(seed)
     if not flags:
         raise NotMeasured("no genotype of BARS-A, -B, -C")
@@ -196,34 +196,38 @@ def _all_shortcuts(genotype: Genotype, cell: str) -> bool:
 
 
 def failed_collapsed(quantities: Quantities) -> Measured:
-    """1 per failed search whose normal cells consist of shortcuts only."""
-    flags = {
-        seed: float(all(_all_shortcuts(genotype, cell) for cell in genotype.space.normal_types))
-        for seed, genotype in quantities.genotypes(FAILED).items()
-    }
+    """1 per failed search whose network has normal cells, and they consist of shortcuts only."""
+    flags = {}
+    for seed, genotype in quantities.genotypes(FAILED).items():
+        normal = [cell for cell in genotype.used_types if cell in genotype.space.normal_types]
+        flags[seed] = float(bool(normal) and all(_all_shortcuts(genotype, cell) for cell in normal))
     return quantities.per_seed(FAILED, flags)
 
 
 def early_minus_late(late_minus_early: bool, counted: Callable[[str], bool]) -> Callable[[Quantities], Measured]:
-    """Edges with a primitive, first minus last stage's cells (or the reverse), BARS-A to -C by seed."""
+    """Edges with a primitive, first minus last stage's cells (or the reverse), BARS-A to -C by seed.
+
+    Over the networks that have cells in both stages.
+    """
 
     def measure(quantities: Quantities) -> Measured:
         by_seed: dict[int, list[float]] = {}
         for name in BARS:
             for seed, genotype in quantities.results.genotypes(name).items():
-                stages, cells = genotype.space.stages, genotype.space.cells_per_stage
-                first, last = (
-                    stats.mean(
-                        [sum(counted(p) for p in genotype.normal(stage, cell).values()) for cell in range(cells)]
-                    )
-                    for stage in (0, stages - 1)
-                )
-                by_seed.setdefault(seed, []).append(last - first if late_minus_early else first - last)
+                first, last = (_per_cell(genotype, stage, counted) for stage in (0, genotype.space.stages - 1))
+                if first is not None and last is not None:
+                    by_seed.setdefault(seed, []).append(last - first if late_minus_early else first - last)
         if not by_seed:
-            raise NotMeasured("no genotype of BARS-A, -B, -C")
+            raise NotMeasured("no genotype of BARS-A, -B, -C with normal cells in the first and in the last stage")
         return quantities.per_seed(FULL, {seed: stats.mean(values) for seed, values in by_seed.items()})
 
     return measure
+
+
+def _per_cell(genotype: Genotype, stage: int, counted: Callable[[str], bool]) -> float | None:
+    """Edges that count in a cell of a stage, mean over the cells that the stage keeps; None where it keeps none."""
+    cells = range(genotype.stages[stage].depth)
+    return stats.mean([sum(map(counted, genotype.normal(stage, cell).values())) for cell in cells]) if cells else None
 
 
 def is_conv(primitive: str) -> bool:
