@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Slot = Literal["cifar10", "imagenet"]
 PositiveInt = Annotated[int, Field(ge=1)]
 # Batch norm takes its statistics of a batch: of one image alone there are none.
 BatchSize = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Decision = Literal["op", "depth", "width"]
+
+
+def _each_once(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    """In one order whatever was written, so that the same draw is the same parameters."""
+    if len(set(decisions)) < len(decisions):
+        raise ValueError("each decision once")
+    return tuple(sorted(decisions, key=get_args(Decision).index))
+
+
+Decisions = Annotated[tuple[Decision, ...], AfterValidator(_each_once)]
 
 
 @dataclass(frozen=True)
@@ -211,7 +222,7 @@ class SearchParams(Block):
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
         description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot, which computes the drawn alone"
     )
-    straight_through: tuple[Literal["op", "depth", "width"], ...] = Field(
+    straight_through: Decisions = Field(
         description="decisions whose gumbel draw is made one-hot, with the gradient of the relaxed one; hard: all"
     )
     temperature: Ramp = Field(description="tau of Eq. 5 over the epochs")

@@ -65,3 +65,12 @@ def test_a_value_that_nobody_gives_is_one_problem(make_grid: MakeGrid) -> None:
     with pytest.raises(ParamsError, match=r"search\.weight_decay of a, b, a-argmax and \d more: missing") as caught:
         make_grid({"defaults/search/weight_decay": DELETE})
     assert str(caught.value).count("weight_decay") == 1
+
+
+def test_decisions_are_a_set(make_grid: MakeGrid) -> None:
+    one, other = (
+        make_grid({"defaults/search/straight_through": order}) for order in (["op", "depth"], ["depth", "op"])
+    )
+    assert one["a"].stage_params("search") == other["a"].stage_params("search")
+    with pytest.raises(ParamsError, match="straight_through.*each decision once"):
+        make_grid({"defaults/search/straight_through": ["op", "op"]})
