@@ -525,10 +525,12 @@ def test_fig6_says_what_is_missing(editable: Any) -> None:
     assert "n = 2 of 3 seeds, seed 0 missing" in text
 
 
-def test_a_depth_of_zero_is_said(tree: Any) -> None:
-    tree.genotype("bars-b", 0, lambda *edge: CONV3, depth=0, width=0.5)
-    text = words(drawn("fig6", tree)[0])
-    assert "unused (depth 0)" in text
+def test_a_depth_of_zero_is_said_and_drawn_faint(tree: Any) -> None:
+    tree.genotype("bars-b", 0, lambda *edge: CONV3, depth=(0, 1, 0), width=0.5)
+    cells = cells_of(drawn("fig6", tree)[0])
+    opaque = {title: {patch.get_alpha() for patch in axes.patches[:10]} for title, axes in cells.items()}
+    assert opaque["normal-1\nunused (depth 0)"] == opaque["normal-3\nunused (depth 0)"] == {0.3}
+    assert opaque["normal-2\ndepth 1, width 0.5"] == opaque["reduction"] == {1.0}
 
 
 def test_fig6_counts_the_edges_of_cells_that_networks_have(tree: Any) -> None:

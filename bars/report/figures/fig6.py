@@ -22,6 +22,7 @@ from bars.space import NONE, Genotype
 # The paper calls the first one failed; whether ours did is for report.claims to say.
 SEARCHES = {FAILED: "Unstabilised search", FULL: "BARS-B"}
 COLUMNS = 4
+UNUSED = 0.3  # opacity of a cell that the network has none of
 Edge = tuple[int, int]
 
 
@@ -88,7 +89,9 @@ def draw(rows: style.Rows, results: Results) -> Figure:
         part.suptitle(_title(rows, results, name), x=0.01, ha="left", fontsize="medium", fontweight="bold")
         grid = part.add_gridspec(heights[name], COLUMNS)
         for i, (cell, edges) in enumerate(cells.items()):
-            draw_cell(part.add_subplot(grid[i // COLUMNS, i % COLUMNS]), edges, _cell_title(rows, name, cell, edges))
+            axes = part.add_subplot(grid[i // COLUMNS, i % COLUMNS])
+            depth = _depth(rows, name, cell)
+            draw_cell(axes, edges, _cell_title(rows, name, cell), strength=UNUSED if depth == 0 else 1.0)
         free = heights[name] * COLUMNS - len(cells)
         if name == FAILED and free >= 2:
             _draw_counts(part.add_subplot(grid[-1, COLUMNS - 2 :]), rows)
@@ -107,8 +110,11 @@ def _cells(rows: style.Rows, name: str) -> dict[str, dict[Edge, str]]:
     return cells
 
 
-def draw_cell(axes: Axes, edges: Mapping[Edge, str], title: str) -> None:
-    """One cell: node 0 is its input, each edge an arrow in the colour of its primitive; none is dotted and faint."""
+def draw_cell(axes: Axes, edges: Mapping[Edge, str], title: str, strength: float = 1.0) -> None:
+    """One cell: node 0 is its input, each edge an arrow in the colour of its primitive; none is dotted and faint.
+
+    ``strength`` in [0, 1] is the opacity of its arrows.
+    """
     nodes = 1 + max(target for _, target in edges)
     for (source, target), primitive in sorted(edges.items(), key=lambda item: item[1] != NONE):
         absent = primitive == NONE
@@ -124,6 +130,7 @@ def draw_cell(axes: Axes, edges: Mapping[Edge, str], title: str) -> None:
                 linewidth=0.7 if absent else 1.9 if primitive.startswith("binary_conv") else 1.4,
                 linestyle=(0, (1, 2.5)) if absent else "-",
                 color=style.primitive_colour(primitive),
+                alpha=strength,
                 zorder=1 if absent else 2,
                 label=f"{source}-{target} {primitive}",
             )
@@ -145,11 +152,20 @@ def _bend(span: int) -> float:
     return {1: 0.0, 2: -0.5, 3: 0.5}.get(span, -0.62 if span % 2 == 0 else 0.55)
 
 
-def _cell_title(rows: style.Rows, name: str, cell: str, edges: Mapping[Edge, str]) -> str:
-    row = next(r for r in rows if r["kind"] == "edge" and r["experiment"] == name and r["cell_type"] == cell)
-    if row.get("depth") is None:
+def _of(rows: style.Rows, name: str, cell: str) -> dict[str, Any]:
+    return next(r for r in rows if r["kind"] == "edge" and r["experiment"] == name and r["cell_type"] == cell)
+
+
+def _depth(rows: style.Rows, name: str, cell: str) -> int | None:
+    """Of the one stage that the cell type belongs to; None where there is no such stage."""
+    return _of(rows, name, cell).get("depth")
+
+
+def _cell_title(rows: style.Rows, name: str, cell: str) -> str:
+    depth, row = _depth(rows, name, cell), _of(rows, name, cell)
+    if depth is None:
         return cell
-    times = "unused (depth 0)" if row["depth"] == 0 else f"depth {row['depth']}, width {row['width']:g}"
+    times = "unused (depth 0)" if depth == 0 else f"depth {depth}, width {row['width']:g}"
     return f"{cell}\n{times}"
 
 
