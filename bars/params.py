@@ -272,7 +272,10 @@ class DeriveParams(Block):
     budget_tolerance: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         description="largest relative distance of a candidate's BiOps from the budget; null: any candidate"
     )
-    max_draws: PositiveInt = Field(description="draws after which too few candidates within the budget are an error")
+    max_draws: PositiveInt = Field(description="draws after which candidates within the budget are too few")
+    shortfall: Literal["refuse", "nearest"] = Field(
+        description="where they are too few: an error, or the draws nearest to the budget in their place"
+    )
 
 
 # --------------------------------------------------------------------------------------------------- train, evaluate

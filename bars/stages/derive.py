@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import math
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,10 +108,19 @@ def _unscored(job: Job, draw: Draw, split: Split) -> DeriveResult:
 
 @dataclass(frozen=True)
 class Window:
-    """The BiOps that a candidate may have: within ``tolerance`` (a share) of the budget; None: any."""
+    """The BiOps that a candidate may have: within ``tolerance`` (a share) of the budget; None: any.
+
+    ``nearest``: where too few are, those nearest to the budget take their places.
+    """
 
     budget: int
     tolerance: float | None
+    nearest: bool = False
+
+    @classmethod
+    def of(cls, params: DeriveParams, budget: int) -> Window:
+        """As declared."""
+        return cls(budget, params.budget_tolerance, params.shortfall == "nearest")
 
     def distance(self, biops: int) -> float:
         """Relative distance from the budget."""
@@ -142,17 +151,17 @@ def derive(
     distribution = Distribution.from_json(distribution_json, SearchSpace.from_params(space))
     cost = partial(genotype_cost, space, image_size=valid.image_size, num_classes=valid.num_classes)
     draws = generator(seed, "derive")
-    window = Window(budget_biops, params.budget_tolerance)
+    window = Window.of(params, budget_biops)
     found = draw_within(lambda: distribution.draw(draws), params.samples, window, params.max_draws, cost)
-    found.append(Draw(distribution.argmax(), 0))
+    found.append(Draw(distribution.argmax(), 0))  # the last row
     score = Scorer(space, binarize, runtime, state, valid, params)
     scores = {g: score(g) for g in dict.fromkeys(draw.genotype for draw in found)}
     chosen = len(found) - 1
     if params.method != "argmax":
-        chosen = min(range(params.samples), key=lambda i: scores[found[i].genotype][0])
+        chosen = min(range(chosen), key=lambda i: scores[found[i].genotype][0])
     rows = [
         candidate_row(
-            i, draw, cost(draw.genotype), scores[draw.genotype], chosen=i == chosen, argmax=i == params.samples
+            i, draw, cost(draw.genotype), scores[draw.genotype], chosen=i == chosen, argmax=i == len(found) - 1
         )
         for i, draw in enumerate(found)
     ]
@@ -170,8 +179,8 @@ class Draw:
 def draw_within(
     draw: Callable[[], Genotype], count: int, window: Window, most: int, cost: Callable[[Genotype], Cost]
 ) -> list[Draw]:
-    """``count`` draws whose BiOps are within the window. Raises BudgetError when ``most`` draws did not hold them."""
-    found, thrown_away, nearest = list[Draw](), 0, math.inf
+    """``count`` draws within the window; of fewer in ``most`` draws, the nearest others too, or a BudgetError."""
+    found, missed, thrown_away = list[Draw](), list[tuple[int, Genotype]](), 0
     for _ in range(most):
         genotype = draw()
         biops = cost(genotype).biops
@@ -180,16 +189,21 @@ def draw_within(
             thrown_away = 0
         else:
             thrown_away += 1
-            nearest = min(nearest, biops, key=lambda b: abs(b - window.budget))
+            missed.append((biops, genotype))
         if len(found) == count:
             return found
-    near = "" if math.isinf(nearest) else f"; the nearest other one had {nearest:,.0f}"
+    missed.sort(key=lambda one: window.distance(one[0]))
+    if window.nearest:
+        others = dict.fromkeys(genotype for _, genotype in missed)
+        return found + [Draw(genotype, 0) for genotype in itertools.islice(others, count - len(found))]
+    near = f"; the nearest other one had {missed[0][0]:,}" if missed else ""
     raise BudgetError(
         "too few architectures within the budget were drawn",
         where="derive.budget_tolerance",
         got=f"{len(found)} of {count} in {most:,} draws{near}",
         allowed=f"{window.budget:,} BiOps, plus or minus {window.tolerance:.0%}",
-        do="raise derive.budget_tolerance or derive.max_draws, or search so that E[BiOps] ends at the budget",
+        do="raise derive.budget_tolerance or derive.max_draws, set derive.shortfall to nearest, or search so that "
+        "E[BiOps] ends at the budget",
     )
 
 
@@ -262,7 +276,7 @@ def random_candidate(
 ) -> Draw:
     """One uniform draw among the architectures within the budget, another for another purpose. Raises BudgetError."""
     combinations, rng = SearchSpace.from_params(space), random.Random(seed_of(seed, purpose))
-    window = Window(budget_biops, params.budget_tolerance)
+    window = Window.of(params, budget_biops)
     cost = partial(genotype_cost, space, image_size=image_size, num_classes=num_classes)
     (draw,) = draw_within(lambda: _uniform_draw(combinations, rng), 1, window, params.max_draws, cost)
     return draw

@@ -14,7 +14,7 @@ from bars.cost import genotype_cost, max_biops, uniform_genotype
 from bars.errors import BudgetError
 from bars.models.cell_conv import CellConv2d
 from bars.params import BinarizeParams, Budget, DeriveParams, Ramp, RetrainParams, RuntimeParams, SearchParams
-from bars.space import SearchSpace
+from bars.space import Genotype, SearchSpace
 from bars.stages.derive import Draw, Window, derive, draw_within, random_candidate
 from bars.stages.retrain import learning_rate
 from bars.stages.search import Search, SearchResult
@@ -272,6 +272,34 @@ def test_thrown_away_draws_are_those_between_two_candidates() -> None:
     cost = partial(genotype_cost, SPACE, image_size=8, num_classes=4)
     window = Window(cost(large).biops, 0.01)
     assert draw_within(lambda: next(drawn), 3, window, 6, cost) == [Draw(large, 1), Draw(large, 2), Draw(large, 0)]
+
+
+def test_the_nearest_take_the_places_of_candidates_that_are_not_there() -> None:
+    cost = partial(genotype_cost, SPACE, image_size=8, num_classes=4)
+    space = SearchSpace.from_params(SPACE)
+    far, near, nearest = (uniform_genotype(space, "binary_conv_3x3", 1, width) for width in (1.0, 0.5, 0.25))
+    window = Window(cost(nearest).biops, 0.001, nearest=True)
+
+    def drawn(*genotypes: Genotype) -> list[Genotype]:
+        left = iter(genotypes)
+        found = draw_within(lambda: next(left), 2, window, len(genotypes), cost)
+        return [draw.genotype for draw in found]
+
+    assert drawn(far, near, nearest, far) == [nearest, near]
+    assert drawn(far, near, near) == [near, far]
+    assert drawn(far, far, far) == [far]  # a distribution of one architecture has one candidate
+    with pytest.raises(BudgetError, match="1 of 2 in 3 draws"):
+        left = iter([far, nearest, near])
+        draw_within(lambda: next(left), 2, Window(window.budget, 0.001), 3, cost)
+
+
+def test_derive_takes_the_nearest_where_that_is_declared() -> None:
+    budget = max_biops(SPACE, 8)
+    result = derived(budget, budget_tolerance=0.001, max_draws=50, shortfall="nearest")
+    drawn = [row["biops"] for row in result.candidates if not row["argmax"]]
+    assert len(drawn) == 5 and drawn == sorted(drawn, reverse=True)
+    assert sum(row["chosen"] for row in result.candidates) == 1 == result.candidates[-1]["argmax"]
+    assert min(drawn) > 0.3 * budget  # of fifty
 
 
 def test_random_architectures_share_the_window_of_derived_ones() -> None:
