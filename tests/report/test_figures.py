@@ -588,18 +588,20 @@ def test_labels_that_would_lie_on_each_other_become_one() -> None:
     assert [(text.get_text(), text.xy) for text in axes.texts] == [("A, B", (0.50, 0.50)), ("C", (0.9, 0.50))]
 
 
-@pytest.mark.parametrize(("x", "offset"), [(0.0, (-6, 6)), (1.0, (6, -6))])
-def test_labels_stay_inside_of_their_axes(x: float, offset: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("edge", "offset"), [((0.0, 1.0), (-6, 6)), ((1.0, 0.0), (6, -6))])
+def test_labels_stay_inside_of_their_axes(edge: tuple[float, float], offset: tuple[int, int]) -> None:
     figure = Figure(figsize=(3, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot([0.0, 1.0], [0.0, 1.0])
-    style.label_points(axes, [(x, 0.50, "A"), (x, 0.505, "B"), (0.5, 0.50, "C")], offset)
+    x, y = edge
+    style.label_points(axes, [(x, 0.50, "A"), (x, 0.505, "B"), (0.5, y, "C")], offset)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in axes.texts]
     assert len(boxes) == 2
     assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
-    low, high = axes.get_xlim()
-    assert (low, high) != (-0.05, 1.05) and low <= -0.05 and high >= 1.05  # it grew, on one side
+    assert all(axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1 for box in boxes)
+    for low, high in (axes.get_xlim(), axes.get_ylim()):  # they grew, on one side
+        assert (low, high) != (-0.05, 1.05) and low <= -0.05 and high >= 1.05
 
 
 def test_fig6_says_how_the_search_failed_below_its_title_and_not_through_the_legend(whole: Any) -> None:

@@ -174,7 +174,7 @@ def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset:
         places.setdefault(next(near, (x, y)), []).append(label)
     right, up = offset
     joined = {place: ", ".join(there) for place, there in places.items()}
-    _make_room(axes, joined, right)
+    _make_room(axes, joined, offset)
     for place, text in joined.items():
         axes.annotate(
             text,
@@ -187,19 +187,24 @@ def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], offset:
         )
 
 
-def _make_room(axes: Axes, labels: Mapping[tuple[float, float], str], right: int) -> None:
-    """Move the limit on the side of the labels so far that none crosses it."""
-    side, sign = ("right", 1) if right > 0 else ("left", -1)
+def _make_room(axes: Axes, labels: Mapping[tuple[float, float], str], offset: tuple[int, int]) -> None:
+    """Move the limits on the two sides of the labels so far that none crosses them."""
     pixels = axes.figure.dpi / 72
-    letter = 0.75 * matplotlib.rcParams["font.size"] * pixels  # a wide one; the layout still moves the axes a little
-    edge = axes.transAxes.transform((float(right > 0), 0))[0]
-    ends = (
-        axes.transData.transform(place)[0] + right * pixels + sign * letter * len(text)
-        for place, text in labels.items()
-    )
-    beyond = max((sign * (end - edge) for end in ends), default=0.0)
-    if beyond > 0:
-        axes.set_xlim(**{side: axes.transData.inverted().transform((edge + sign * beyond, 0))[0]})
+    size = matplotlib.rcParams["font.size"] * pixels
+    corner = axes.transAxes.transform([float(step > 0) for step in offset])
+    for along, step in enumerate(offset):
+        sign = 1 if step > 0 else -1
+        ends = (
+            axes.transData.transform(place)[along] + step * pixels + sign * size * (1.1 if along else 0.75 * len(text))
+            for place, text in labels.items()  # of wide letters: the layout still moves the axes a little
+        )
+        beyond = max((sign * (end - corner[along]) for end in ends), default=0.0)
+        if beyond > 0:
+            limit = axes.transData.inverted().transform(corner + sign * beyond)[along]
+            if along:
+                axes.set_ylim(**{"top" if sign > 0 else "bottom": limit})
+            else:
+                axes.set_xlim(**{"right" if sign > 0 else "left": limit})
 
 
 def legend_on_top(axes: Axes, title: str, columns: int, others: Sequence[Axes] = ()) -> None:
