@@ -268,7 +268,10 @@ class DeriveParams(Block):
         description="best of K draws by validation loss, the mode, or uniform draws within the budget"
     )
     samples: PositiveInt = Field(description="K candidates")
-    batch_size: BatchSize = Field(description="images of a validation batch")
+    criterion: Literal["loss", "top1"] = Field(description="the best has the least cross-entropy, or most correct")
+    batch_size: BatchSize = Field(
+        description="images of a validation batch, whose own statistics normalise it; as many as valid has: one for all"
+    )
     budget_tolerance: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         description="largest relative distance of a candidate's BiOps from the budget; null: any candidate"
     )

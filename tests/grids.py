@@ -21,7 +21,13 @@ _TINY: dict[str, Any] = {
             "weight_lr_end": 0.001,
             "alpha_lr": 0.02,
         },
-        "derive": {"samples": 2, "budget_tolerance": 0.5, "max_draws": 1000, "shortfall": "refuse"},
+        "derive": {
+            "samples": 2,
+            "criterion": "loss",
+            "budget_tolerance": 0.5,
+            "max_draws": 1000,
+            "shortfall": "refuse",
+        },
         "retrain": {"lr": 0.001},
     },
     "scales": {

@@ -14,6 +14,7 @@ from bars.report.tree import Results
 
 RESAMPLES = 1000
 SUPERNETS = "supernet, mean over its seeds"
+BY_TOP1 = "supernet, by its top-1"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def _predictions(rows: Sequence[Candidate]) -> dict[str, float]:
     first = rows[0]
     found = {f"supernet, seed {seed}": -loss for seed, loss in losses.items()} if len(losses) > 1 else {}
     found[SUPERNETS if len(losses) > 1 else "supernet"] = -math.fsum(losses.values()) / len(losses)
+    correct = [row.valid_top1 for row in rows if row.valid_top1 is not None]
+    found |= {BY_TOP1: mean(correct)} if correct else {}
     found |= {"BiOps": float(first.biops), "parameters": float(first.params)}
     for name, value in (("gradient norm", first.gradient_norm), ("NASWOT", first.naswot)):
         if value is not None and math.isfinite(value):

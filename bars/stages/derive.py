@@ -158,7 +158,8 @@ def derive(
     scores = {g: score(g) for g in dict.fromkeys(draw.genotype for draw in found)}
     chosen = len(found) - 1
     if params.method != "argmax":
-        chosen = min(range(chosen), key=lambda i: scores[found[i].genotype][0])
+        of, sign = {"loss": (0, 1), "top1": (1, -1)}[params.criterion]
+        chosen = min(range(chosen), key=lambda i: sign * scores[found[i].genotype][of])
     rows = [
         candidate_row(
             i, draw, cost(draw.genotype), scores[draw.genotype], chosen=i == chosen, argmax=i == len(found) - 1

@@ -101,6 +101,7 @@ def test_the_ranking_is_that_of_the_planted_predictors(whole: Any) -> None:
     assert rows["supernet, seed 1"]["best_of_k_percent"] == pytest.approx(94.0)
     assert rows["parameters"]["best_of_k_percent"] == pytest.approx(90.0)
     assert rows["parameters"]["gain_percent"] == pytest.approx(-2.0)
+    assert rows["supernet, by its top-1"]["tau"] == pytest.approx(1.0)
     assert "NASWOT" not in rows  # it is not there for every architecture
 
 

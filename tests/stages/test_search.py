@@ -249,6 +249,19 @@ def test_derive_keeps_the_lowest_validation_loss() -> None:
     assert found["argmax"].candidates[-1]["chosen"] and found["argmax"].candidates[-1]["argmax"]
 
 
+def test_derive_keeps_the_most_correct_where_that_is_the_criterion() -> None:
+    by_loss, by_top1 = (derived(BUDGET, criterion=criterion).candidates[:5] for criterion in ("loss", "top1"))
+    scores = [(row["valid_loss"], row["valid_top1"]) for row in by_top1]
+    assert scores == [(row["valid_loss"], row["valid_top1"]) for row in by_loss]
+    (chosen,) = (row for row in by_top1 if row["chosen"])
+    assert chosen["valid_top1"] == max(top1 for _, top1 in scores)
+
+
+def test_a_batch_of_all_of_valid_has_other_statistics() -> None:
+    small, whole = (derived(BUDGET, batch_size=size).candidates[:5] for size in (8, Images(1).size))
+    assert [row["valid_loss"] for row in small] != [row["valid_loss"] for row in whole]
+
+
 def test_candidates_are_within_the_tolerance_and_those_thrown_away_are_counted() -> None:
     def ratios(result: Any) -> list[float]:
         return [row["biops"] / BUDGET for row in result.candidates[:5]]

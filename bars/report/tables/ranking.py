@@ -29,7 +29,8 @@ def table(results: Results) -> Table:
         notes=(
             f"Best of {rows[0]['k']}: expected accuracy of the one that the predictor prefers among so many draws; "
             "gain: over one draw.",
-            "Supernet: negative validation loss of the architecture with the supernet's weights, as derive scores it.",
+            "Supernet: negative validation loss of the architecture with the supernet's weights, as derive scores it; "
+            "by its top-1: accuracy there, mean over its seeds.",
             "Gradient norm: Abdelfattah et al., ICLR 2021. NASWOT: Mellor et al., ICML 2021, on the signs that binary "
             "convolutions see. Both see one batch and the initial weights.",
             *([runs.absence] if runs.absence else []),
