@@ -177,8 +177,8 @@ class Tree:
         rows = [
             records.Candidate(
                 index=supernet, genotype_sha256=digest(str(seed)), valid_loss=2.0 - 0.1 * told,
-                valid_top1=0.5 + 0.05 * RANKED_ORDER[seed], biops=100 + seed, flops=1, params=50 - RANKED_ORDER[seed], thrown_away=0, gradient_norm=1.0 + seed,
-                naswot=None, chosen=supernet == 0, argmax=False, genotype={},
+                valid_top1=0.5 + 0.05 * RANKED_ORDER[seed], biops=100 + seed, flops=1, params=50 - RANKED_ORDER[seed],
+                thrown_away=0, gradient_norm=1.0 + seed, naswot=None, chosen=supernet == 0, argmax=False, genotype={},
             )
             for supernet in range(3)
         ]  # fmt: skip
