@@ -27,7 +27,7 @@ CAPTIONS = {
     "fig2": "The method as it was configured here, beside DARTS. A drawing; it reads no run.",
     "fig3": "Searches with different budgets against one compact search whose network is widened uniformly.",
     "fig4": "Accuracy against floating-point operations, binary operations and parameters.",
-    "fig5": "The distribution over primitives during a collapsed search and during BARS-B's.",
+    "fig5": "The distribution over primitives during a search without stabilisers and during BARS-B's.",
     "fig6": "Cells of a search without the paper's stabilisers, and of BARS-B.",
     "figS1": "Beyond the paper: whether each search worked.",
     "figS2": "Beyond the paper: measured time, against accuracy and against counted operations.",

@@ -431,7 +431,7 @@ def test_fig5_has_a_line_per_edge_and_the_mean(whole: Any) -> None:
     probs = [[row.prob for row in shortcuts if row.epoch == epoch] for epoch in (0, 12)]
     assert lines["BARS-B"].get_ydata()[0] == pytest.approx(np.mean(probs[0]))
     assert lines["BARS-B"].get_ydata()[-1] == pytest.approx(np.mean(probs[1]))
-    assert lines["Collapsed search"].get_ydata()[-1] > 0.95
+    assert lines["Unstabilised search"].get_ydata()[-1] > 0.95
     assert len(last.findobj(PolyCollection)) == 2  # the spreads over seeds
     assert "n = 3 of 3 seeds" in words(figure)
 

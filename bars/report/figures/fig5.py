@@ -1,4 +1,4 @@
-"""Figure 5: how the op probabilities evolve in a collapsing search and in BARS."""
+"""Figure 5: how the op probabilities evolve in a search without stabilisers and in BARS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bars.report.figures import style
 from bars.report.stats import mean, sample_std
 from bars.report.tree import Results
 
-SEARCHES = {COLLAPSED: "Collapsed search", FULL: "BARS-B"}
+SEARCHES = {COLLAPSED: "Unstabilised search", FULL: "BARS-B"}  # the paper calls it collapsed; ours need not
 
 
 def data(results: Results) -> list[dict[str, Any]]:
