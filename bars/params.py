@@ -265,7 +265,7 @@ class DeriveParams(Block):
     """From a distribution to one architecture (BARS Sec. 4.3)."""
 
     method: Literal["sample", "argmax", "random"] = Field(
-        description="best of K draws by validation loss, the mode, or uniform draws within the budget"
+        description="best of K draws, the mode, or uniform draws within the budget"
     )
     samples: PositiveInt = Field(description="K candidates")
     criterion: Literal["loss", "top1"] = Field(description="the best has the least cross-entropy, or most correct")

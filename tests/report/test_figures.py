@@ -25,7 +25,7 @@ from matplotlib.patches import FancyArrowPatch
 from bars.errors import RecordError
 from bars.report.artifacts import FIGURES
 from bars.report.figures import style, write_figure
-from bars.report.paper import table2
+from bars.report.paper import row2, table2
 from bars.report.tree import Results
 from bars.space import SHORTCUT
 
@@ -531,6 +531,7 @@ def test_a_depth_of_zero_is_said_and_drawn_faint(tree: Any) -> None:
     opaque = {title: {patch.get_alpha() for patch in axes.patches[:10]} for title, axes in cells.items()}
     assert opaque["normal-1\nunused (depth 0)"] == opaque["normal-3\nunused (depth 0)"] == {0.3}
     assert opaque["normal-2\ndepth 1, width 0.5"] == opaque["reduction"] == {1.0}
+    assert row2("bars-b").label == "BARS-B"
 
 
 def test_fig6_counts_the_edges_of_cells_that_networks_have(tree: Any) -> None:

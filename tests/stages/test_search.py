@@ -255,6 +255,8 @@ def test_derive_keeps_the_most_correct_where_that_is_the_criterion() -> None:
     assert scores == [(row["valid_loss"], row["valid_top1"]) for row in by_loss]
     (chosen,) = (row for row in by_top1 if row["chosen"])
     assert chosen["valid_top1"] == max(top1 for _, top1 in scores)
+    (other,) = (row for row in by_loss if row["chosen"])
+    assert other["genotype_sha256"] != chosen["genotype_sha256"]  # or the option would not have been seen
 
 
 def test_a_batch_of_all_of_valid_has_other_statistics() -> None:
