@@ -24,7 +24,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from bars.errors import RecordError
 from bars.report.artifacts import FIGURES
-from bars.report.figures import style, write_figure
+from bars.report.figures import scatter, style, write_figure
 from bars.report.paper import row2, table2
 from bars.report.tree import Results
 from bars.space import SHORTCUT
@@ -262,6 +262,20 @@ def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:
     std = float(np.std([80, 82, 87], ddof=1))
     assert (segment[0][1], segment[1][1]) == (pytest.approx(83 - std), pytest.approx(83 + std))
     assert (rows[0]["n"], rows[0]["n_declared"]) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig4"])
+def test_a_legend_of_many_networks_lies_within_its_figure_and_tells_them_apart(whole: Any, name: str) -> None:
+    figure, rows = drawn(name, whole)
+    with style.look(whole.params.report.figures):
+        figure.draw_without_rendering()
+        (legend,) = [legend for part in (figure, *figure.subfigs) for legend in part.legends]
+        box, room = legend.get_window_extent(), figure.bbox
+    assert room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
+    looks = scatter.markers(rows)
+    assert len(looks) > 15 and len(set(looks.values())) == len(looks) - 2  # BARS-A, -B and -C are one
+    many = scatter.markers([{"series": "other", "experiment": str(i)} for i in range(40)])
+    assert len(set(many.values())) == 41
 
 
 @pytest.mark.parametrize(("name", "costs"), [("fig1", 1), ("fig4", 3)])

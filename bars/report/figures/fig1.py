@@ -18,15 +18,7 @@ def data(results: Results) -> list[dict[str, Any]]:
 def draw(rows: style.Rows, results: Results) -> Figure:
     """One cost; the paper's values use the same sum, FLOPs + BiOps/64, of its printed columns."""
     notes, rows = scatter.footnotes(results, rows), scatter.comparable(rows)
-    figure = style.new(4.4 if scatter.far_apart(rows) else 3.6)
-    (axes,) = scatter.panels(figure, rows, [("equivalent_ops_64", "Equivalent operations, FLOPs + BiOps/64,")])
-    axes.set_title("Accuracy against cost")
-    figure.axes[-1].legend(
-        handles=scatter.handles(rows),
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        borderaxespad=0.0,
-        fontsize="small",
-    )
+    cost = ("equivalent_ops_64", "Equivalent operations, FLOPs + BiOps/64,")
+    figure = scatter.above_legend(rows, [cost], "Accuracy against cost")
     style.foot(figure, *notes)
     return figure

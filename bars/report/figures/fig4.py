@@ -20,11 +20,7 @@ def data(results: Results) -> list[dict[str, Any]]:
 def draw(rows: style.Rows, results: Results) -> Figure:
     """Three costs that share the accuracy axis."""
     notes, rows = scatter.footnotes(results, rows), scatter.comparable(rows)
-    split = scatter.far_apart(rows)
-    figure = style.new(5.4 if split else 4.3)
-    upper, lower = style.rows(figure, [4.0 if split else 2.9, 1.0])
-    scatter.panels(upper, rows, PANELS)[0].set_title("Accuracy against each cost")
-    lower.legend(handles=scatter.handles(rows), loc="center", ncols=4, fontsize="small")
+    figure = scatter.above_legend(rows, PANELS, "Accuracy against each cost")
     absent = [str(row["method"]) for row in rows if row["source"] == "printed" and row["params"] is None]
     style.foot(figure, *notes, f"No parameters are printed of {', '.join(absent)}." if absent else "")
     return figure

@@ -127,7 +127,8 @@ def markers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     others = dict.fromkeys(row["experiment"] for row in rows if row["series"] != "BARS")
     looks = {name: ("o", style.colour(0)) for name in BARS}
     for i, name in enumerate(others):
-        looks[name] = (MARKERS[1 + i % (len(MARKERS) - 1)], style.colour(COLOURS[i % len(COLOURS)]))
+        again, marker = divmod(i, len(MARKERS) - 1)  # a marker that comes again has another colour
+        looks[name] = (MARKERS[1 + marker], style.colour(COLOURS[(i + again) % len(COLOURS)]))
     return looks
 
 
@@ -138,6 +139,16 @@ def far_apart(rows: Sequence[dict[str, Any]]) -> bool:
         return False
     (low, lower), (high, higher) = sorted((min(values), max(values)) for values in found)
     return bool(high - lower > max(lower - low, higher - high))
+
+
+def above_legend(rows: Sequence[dict[str, Any]], costs: Sequence[tuple[str, str]], title: str) -> Figure:
+    """The panels of some costs, and below them a legend that has room for every network of Table 2."""
+    split = far_apart(rows)
+    figure = style.new(5.4 if split else 4.3)
+    upper, lower = style.rows(figure, [4.0 if split else 2.9, 1.0])
+    panels(upper, rows, costs)[0].set_title(title)
+    lower.legend(handles=handles(rows), loc="center", ncols=4, fontsize="small")
+    return figure
 
 
 def panels(parent: Figure | SubFigure, rows: Sequence[dict[str, Any]], costs: Sequence[tuple[str, str]]) -> list[Axes]:
