@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import itertools
 import json
 import re
 import shutil
@@ -262,6 +263,20 @@ def test_fig1_bars_are_the_sample_std_over_seeds(tree: Any) -> None:
     std = float(np.std([80, 82, 87], ddof=1))
     assert (segment[0][1], segment[1][1]) == (pytest.approx(83 - std), pytest.approx(83 + std))
     assert (rows[0]["n"], rows[0]["n_declared"]) == (3, 3)
+
+
+@pytest.mark.parametrize("low", [0.0453, 0.061, 1.1, 95_000.0])
+def test_a_narrow_logarithmic_axis_has_ticks_that_do_not_touch(low: float) -> None:
+    figure = Figure(figsize=(2.2, 3))
+    axes = figure.subplots()
+    axes.plot([low, 1.35 * low], [0.0, 1.0])
+    style.log_axis(axes)
+    figure.draw_without_rendering()
+    left, right = axes.get_xlim()
+    there = [label for label in axes.get_xticklabels() if left <= label.get_position()[0] <= right]
+    boxes = [label.get_window_extent() for label in there if label.get_text()]
+    assert len(boxes) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize("name", ["fig1", "fig4"])

@@ -15,7 +15,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from bars.params import FiguresParams
 from bars.pipeline import formats
@@ -155,7 +155,9 @@ def log_axis(axes: Axes, which: Literal["x", "y"] = "x") -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     decades = math.log10(high / low)
     steps = (1.0,) if decades > 1.6 else (1.0, 2.0, 5.0) if decades > 0.8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
-    axis.set_major_locator(LogLocator(subs=steps))
+    narrow = sum(low <= step * 10**power <= high for step in steps for power in range(-12, 13)) < 2
+    # where fewer than two of them lie, a LogLocator would fall back to ticks that touch each other
+    axis.set_major_locator(MaxNLocator(3) if narrow else LogLocator(subs=steps))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(lambda value, _: "")
 
