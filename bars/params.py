@@ -219,6 +219,10 @@ class SearchParams(Block):
     epochs: PositiveInt = Field(description="passes over the weight half of train")
     batch_size: BatchSize = Field(description="images of a weight step, and of an alpha step")
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(description="epochs with frozen alphas (Sec. 4.2.2)")
+    operations: Literal["binary", "float"] = Field(
+        description="what the supernet's convolutions are; float: weights and activations as they are, for comparison: "
+        "budgets count them as if they were binary, and nothing is derived from it",
+    )
     sampling: Literal["gumbel", "softmax", "hard"] = Field(
         description="relaxed Gumbel-Softmax (Eq. 5), plain softmax (DARTS), or one-hot, which computes the drawn alone"
     )

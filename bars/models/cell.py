@@ -72,7 +72,7 @@ class Cell(nn.Module):
         nodes, inner = template.nodes, c // stride
         self.nodes, self.stride, self.c = nodes, stride, c
         self.edges, self.candidates = tuple(edges), tuple(map(tuple, candidates))
-        self.norm = template.norm
+        self.shares_signs = template.norm == "node" and template.binary
         self.input_norm = template.normalize(nodes * c_in)
         self.preprocess = BinaryUnit(c_in, inner, 1, template, in_blocks=nodes)
         self.node_norms, self.units = nn.ModuleDict(), nn.ModuleDict()
@@ -184,7 +184,7 @@ class Cell(nn.Module):
                 continue
             if normed is None:
                 normed = self.node_norms[str(node)](features)
-                signs = binary_sign(normed.detach()) if self.norm == "node" else None
+                signs = binary_sign(normed.detach()) if self.shares_signs else None
             heads = [self.edges[edges[row]][1] - 1 for row in rows]
             scales = [active[edges[row]][name] for row in rows]
             given = [scale for scale in scales if scale is not None]

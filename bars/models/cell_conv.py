@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bars.binarize.activations import ActivationQuantizer
@@ -22,6 +22,13 @@ class Presigned(ActivationQuantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
+
+
+def _quantizer(template: Template) -> nn.Module:
+    if not template.binary:
+        return nn.Identity()
+    binarize = template.binarize
+    return ScaledSign(binarize.weight_scale, binarize.weight_clip, gradient=binarize.weight_gradient)
 
 
 class CellConv2d(BinaryConv2d):
@@ -48,11 +55,7 @@ class CellConv2d(BinaryConv2d):
             kernel,
             stride=stride,
             padding=kernel // 2,
-            weight_quantizer=ScaledSign(
-                template.binarize.weight_scale,
-                template.binarize.weight_clip,
-                gradient=template.binarize.weight_gradient,
-            ),
+            weight_quantizer=_quantizer(template),
             activation_quantizer=Presigned(),
         )
         self.blocks = (edges, out_blocks, c_out, in_blocks, c_in)
@@ -92,15 +95,18 @@ class CellConv2d(BinaryConv2d):
     def quantised(
         self, rows: Sequence[int] | None, source: Width | None, target: Width | None, dtype: torch.dtype
     ) -> Tensor:
-        """Signs times scale beta, [E, out, in, k, k]; every edge keeps its own beta over its active channels.
+        """Signs times scale beta, [E, out, in, k, k]; every edge keeps its own beta over its active channels. Or, in
+        floats, the weight itself.
 
         The input's width mask is folded in here, where it costs nothing; its gradient is taken by ``UnitFunction``.
         """
-        quantizer: ScaledSign = self.weight_quantizer  # type: ignore[assignment]
+        quantizer = self.weight_quantizer
         weight = self.active(rows, source, target)
         columns = share = None
         if self.mask_activations:
             columns, share = self._shares(source, target)
+        if not isinstance(quantizer, ScaledSign):
+            return (weight if columns is None else weight * columns).to(dtype)
         result: Tensor = QuantiseFunction.apply(
             weight, columns, share, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled"
         )

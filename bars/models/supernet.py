@@ -88,10 +88,11 @@ class Supernet(nn.Module):
         image_size: int,
         num_classes: int,
         width_mask: str = "activation",
+        operations: str = "binary",
     ) -> None:
         super().__init__()
         self.params, self.space = space, SearchSpace.from_params(space)
-        template = Template.of(space, binarize, track=False, width_mask=width_mask)
+        template = Template.of(space, binarize, track=False, width_mask=width_mask, operations=operations)
         full = [space.init_channels << s for s in range(space.stages)]
         edges, candidates = self.space.edges, [self.space.primitives] * len(self.space.edges)
         self.stem = Stem(space.stem, space.stem_expand, full[0], space.nodes, track=False)

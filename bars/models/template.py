@@ -10,7 +10,10 @@ from bars.params import BinarizeParams, SpaceParams
 
 @dataclass(frozen=True)
 class Template:
-    """What every cell of a network has in common; ``track`` keeps running BN statistics (derived networks only)."""
+    """What every cell of a network has in common; ``track`` keeps running BN statistics (derived networks only).
+
+    ``binary``: whether its units are binarised at all; a supernet may be in floats, to compare with.
+    """
 
     nodes: int
     op_shortcut: bool
@@ -22,10 +25,17 @@ class Template:
     binarize: BinarizeParams
     track: bool
     mask_activations: bool
+    binary: bool = True
 
     @classmethod
     def of(
-        cls, space: SpaceParams, binarize: BinarizeParams, *, track: bool, width_mask: str = "activation"
+        cls,
+        space: SpaceParams,
+        binarize: BinarizeParams,
+        *,
+        track: bool,
+        width_mask: str = "activation",
+        operations: str = "binary",
     ) -> Template:
         """The template that params.yaml describes."""
         return cls(
@@ -39,6 +49,7 @@ class Template:
             binarize=binarize,
             track=track,
             mask_activations=width_mask == "activation",
+            binary=operations == "binary",
         )
 
     def normalize(self, channels: int) -> BatchNorm:

@@ -11,6 +11,7 @@ are quantised together, and where feature maps are tiny they are computed togeth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from bars.models.native import Native
 from bars.models.staggered import interleave
 from bars.models.template import Template
 from bars.models.unit_gradient import UnitFunction
-from bars.models.unit_passes import Carried, Kernels
+from bars.models.unit_passes import FLOAT, Carried, Kernels
 from bars.models.width import Width
 
 # Multiply-adds of an edge below which several edges are one grouped convolution: the overhead of a call is larger than
@@ -33,7 +34,8 @@ TOGETHER_BELOW = 10_000_000
 class BinaryUnit(nn.Module):
     """[BN affine ->] sign -> binary convolution [+ shortcut] -> ReLU of normalised features, for each of some edges.
 
-    c_in and c_out are channels per node. With ``norm: node`` there is no affine part.
+    c_in and c_out are channels per node. With ``norm: node`` there is no affine part. Where the template is in floats,
+    there is no sign, and the convolution is an ordinary one.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class BinaryUnit(nn.Module):
         super().__init__()
         self.stride = stride
         self.carried: Carried = "nothing" if not shortcut else "same" if stride == 1 else "pooled twice"
-        self.kernels = Kernels()
+        self.binary = template.binary
+        self.kernels = Kernels() if template.binary else FLOAT
         self.edges, self.in_blocks, self.c_in = edges, in_blocks, c_in
-        self.clip, self.mask_activations = template.binarize.activation_clip, template.mask_activations
+        self.clip = template.binarize.activation_clip if template.binary else math.inf
+        self.mask_activations = template.mask_activations
         affine = template.norm == "edge"
         self.gain = nn.Parameter(torch.ones(edges * in_blocks * c_in)) if affine else None
         self.bias = nn.Parameter(torch.zeros(edges * in_blocks * c_in)) if affine else None
@@ -144,7 +148,7 @@ def fuse(model: nn.Module) -> None:
     merged: list[Any] = [torch.compile(kernel, dynamic=False) for kernel in Kernels()]
     kernels = Kernels(*merged)
     for module in model.modules():
-        if isinstance(module, BinaryUnit):
+        if isinstance(module, BinaryUnit) and module.binary:
             module.kernels = kernels
 
 
@@ -152,6 +156,6 @@ def use_native(model: nn.Module, native: Native) -> None:
     """Have every unit, batch norm and cell of ``model`` use native passes."""
     for module in model.modules():
         if isinstance(module, BinaryUnit):
-            module.kernels = native.kernels()
+            module.kernels = native.kernels() if module.binary else module.kernels
         elif hasattr(type(module), "native"):
             setattr(module, "native", native)  # noqa: B010 - a class that says so, not a submodule

@@ -140,3 +140,15 @@ def affine(edges: Edges) -> Tensor:
     if gain is None or bias is None:
         return x
     return torch.addcmul(_per_channel(bias, x), _repeated(x, gain.shape[0]), _per_channel(gain, x))
+
+
+def _float_output_backward(
+    grads: Sequence[Tensor], y: Tensor, edges: Edges, signs: Tensor | None, needs_scale: bool
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    x = affine(edges)
+    dy, _, _, d_scale = output_backward(grads, y, edges, x, needs_scale)
+    return dy, x, x, d_scale
+
+
+# A unit in floats: its convolution sees the affine part as it is.
+FLOAT = Kernels(signs_of=affine, output_backward=_float_output_backward)

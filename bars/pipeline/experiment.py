@@ -87,8 +87,13 @@ class Experiment(Blocks):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages it runs itself, in order."""
-        stages = _STAGES_OF[self.kind]
+        stages = ("search",) if self.in_floats else _STAGES_OF[self.kind]
         return tuple(s for s in stages if s != "search") if self.search_from else stages
+
+    @property
+    def in_floats(self) -> bool:
+        """Whether its search computes in floats: nothing is derived from that."""
+        return self.kind == "searched" and self.has("search") and self.search.operations == "float"
 
     @property
     def network(self) -> str:
@@ -156,10 +161,10 @@ class Experiment(Blocks):
         self.require(stage, seed)
         split = paths.split_path(self.scale, self.dataset)
         search_split = paths.split_path(self.scale, self.search_dataset)
-        found = [self.file("search", "distribution.json", seed)] if self.searches() else []
-        genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
         if stage == "search":
             return (search_split,)
+        found = [self.file("search", "distribution.json", seed)] if self.searches() else []
+        genotype = [] if self.kind == "baseline" else [self.file("derive", "genotype.json", seed)]
         if stage == "derive" and self.kind == "ranked":
             source = self._sources[self.rank_with or ""]
             return (search_split, *(source.file("search", "supernet.pt", s) for s in source.seeds))

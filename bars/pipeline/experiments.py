@@ -30,6 +30,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "fixed": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "baseline": ("data", "model", "binarize", "retrain", "evaluate", "runtime"),
 }
+_SEARCH_NEEDS = ("search_data", "space", "binarize", "search", "runtime")
 # Keys of an experiment that are its own and not taken over from its base.
 _OWN_KEYS = frozenset({"base", "label", "extra"})
 _SOURCES: dict[str, Kind] = {
@@ -101,7 +102,7 @@ class Grid:
         source = self._source(name, chain)
         kind = self._kind(name, source, tree)
         keys = {k: v for k, v in keys.items() if k == source or k not in _SOURCES}
-        self._check_used(name, kind)
+        self._check_used(name, kind, tree)
         sources = self._sources(name, keys, asking)
         reference = self._reference(name, kind, tree, asking)
         reason = self._reason(name, slot, [*sources.values(), *([reference] if reference else [])])
@@ -184,16 +185,18 @@ class Grid:
             return "random"
         return "searched" if source is None else _SOURCES[source]
 
-    def _check_used(self, name: str, kind: Kind) -> None:
+    def _check_used(self, name: str, kind: Kind, tree: Tree) -> None:
         """A block that the experiment itself sets but its kind never reads would silently do nothing."""
+        needs, what = _NEEDS[kind], f"a {kind} experiment"
+        if kind == "searched" and tree.get("search", {}).get("operations") == "float":
+            needs, what = _SEARCH_NEEDS, "a search in floats"
         for layer in self._layers.own(name):
             for block in layer.blocks():
-                unread = block not in _NEEDS[kind]
+                unread = block not in needs
                 if kind == "random" and block == "search":
                     unread = bool(set(layer.values[block]) - {"budget"})
                 if unread:
-                    allowed = one_of(k for k in _NEEDS[kind])
-                    self._problems.add(f"{join(layer.where, block)}: a {kind} experiment does not read it, {allowed}")
+                    self._problems.add(f"{join(layer.where, block)}: {what} does not read it, {one_of(needs)}")
 
     def _sources(self, name: str, own: Tree, asking: tuple[str, ...]) -> dict[str, Experiment]:
         sources = {}
@@ -353,6 +356,8 @@ class Grid:
                     where=where,
                     got=f"missing {missing}",
                 )
+            if source.in_floats:
+                raise GridError(f"{source_name} searches in floats: nothing is derived from it", where=where)
             for block in same:
                 if experiment.block(block) != source.block(block):
                     raise GridError(

@@ -94,7 +94,8 @@ class Search:
         self.params, self.seed, self.parallel = params, seed, parallel
         self.space = SearchSpace.from_params(space)
         torch.manual_seed(seed_of(seed, "supernet"))
-        supernet = Supernet(space, binarize, train.image_size, train.num_classes, params.width_mask)
+        sizes = train.image_size, train.num_classes
+        supernet = Supernet(space, binarize, *sizes, params.width_mask, params.operations)
         self.trained = trained(supernet, params, resolved, parallel)
         self.distribution = Distribution(self.space, params.alpha_init_std, generator(seed, "alphas"))
         self._uniform = Distribution(self.space)  # all logits zero

@@ -17,7 +17,7 @@ def judge(last: Mapping[str, float], status: str, params: SearchParams) -> Verdi
     health = params.health
     failures = ["the search diverged"] if status == "diverged" else []
     if last:
-        if last["flips"] < health.flips:
+        if params.operations == "binary" and last["flips"] < health.flips:
             failures.append(f"its weights stood still ({last['flips']:.1%} of the signs changed)")
         if params.capacity != "none" and abs(last["budget_ratio"] - 1.0) > health.budget:
             failures.append(f"its expectation missed the budget ({last['budget_ratio']:.0%} of it)")

@@ -361,6 +361,19 @@ def test_data_sets(make_grid: MakeGrid) -> None:
         ({"experiments/ablations/a-argmax/search_from": "aa"}, GridError, "ablations.a-argmax.search_from"),
         ({"experiments/ablations/a-argmax/search_from": "r18"}, GridError, "r18 has no search stage"),
         ({"experiments/widened/a-x2/genotype_from": "r18"}, GridError, "r18 has no derive stage"),
+        (
+            {
+                "experiments/ablations/f": {"base": "a", "search": {"operations": "float"}},
+                "experiments/ablations/g": {"base": "f", "search_from": "f"},
+            },
+            GridError,
+            "f searches in floats",
+        ),
+        (
+            {"experiments/ablations/f": {"base": "a", "search": {"operations": "float"}, "derive": {"samples": 3}}},
+            ParamsError,
+            "a search in floats does not read it",
+        ),
         ({"experiments/widened/a-x2/genotype_from": "a-x2"}, GridError, "wait for each other"),
         ({"experiments/widened/a-x2/genotype_from": "b"}, GridError, None),
         ({"experiments/widened/a-x2/space": {"nodes": 3}}, GridError, "does not fit the space"),

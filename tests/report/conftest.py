@@ -226,16 +226,16 @@ class Tree:
 
     def _run(self, experiment: Experiment, seed: int) -> None:
         name = experiment.name
+        if experiment.in_floats:
+            self._search(experiment, seed)
+            return
         values: dict[str, Any] = {"top1": TOP1[name] + 0.002 * (seed - 1) + 0.001 * (len(name) % 3 - 1) * (seed % 2)}
         if experiment.kind in ("searched", "random"):
             genotype = self.genotype(name, seed, chooser(name, seed), depth_of(name), widths_of(experiment))
             classes = num_classes(experiment.data) or 10
             values["counts"] = genotype_cost(experiment.space, genotype, experiment.data.image_size, classes)
             if "search" in experiment.stages:  # not random draws, nor a search taken over
-                collapses = name in ("collapsed-search", "failed-search", "without-gumbel-softmax")
-                primitives = experiment.space.primitives
-                self.alphas(name, seed, lambda share, edge: probs(primitives, share, edge + 7 * seed, collapses))
-                self.epochs(name, seed, 0.8 + 0.01 * seed)
+                self._search(experiment, seed)
             self.candidates(name, seed, (0.5 if name == "collapsed-search" else 0.79) + 0.012 * seed)
         elif experiment.kind == "ranked":
             values["top1"] = 0.9 + 0.01 * RANKED_ORDER[seed]
@@ -246,6 +246,12 @@ class Tree:
         else:
             values["counts"] = COUNTS.get(name, (40_000 + 7_000 * len(name), 1_000_000 * len(name), 30_000 * len(name)))
         self.metrics(name, seed, **values)
+
+    def _search(self, experiment: Experiment, seed: int) -> None:
+        collapses = experiment.name in ("collapsed-search", "failed-search", "without-gumbel-softmax")
+        primitives = experiment.space.primitives
+        self.alphas(experiment.name, seed, lambda share, edge: probs(primitives, share, edge + 7 * seed, collapses))
+        self.epochs(experiment.name, seed, 0.8 + 0.01 * seed)
 
 
 def chooser(name: str, seed: int) -> Callable[[str, int, int], str]:

@@ -315,6 +315,15 @@ def test_collapse_is_seen_in_the_final_shortcut_probability(
     assert row["verdict"] == verdict
 
 
+@pytest.mark.parametrize(("binary", "floats", "verdict"), [(0.97, 0.3, SUPPORTED), (0.3, 0.97, NOT_SUPPORTED)])
+def test_a_collapse_in_floats_is_compared_with(tree: Any, binary: float, floats: float, verdict: str) -> None:
+    write_alphas(tree, "collapsed-search", binary)
+    assert judged(tree, "harder-collapse")["why"].startswith("collapsed-search-in-floats: no result yet")
+    write_alphas(tree, "collapsed-search-in-floats", floats)
+    row = judged(tree, "harder-collapse")
+    assert (row["value"], row["verdict"]) == (pytest.approx(binary - floats), verdict)
+
+
 def test_confidence_is_measured_on_the_last_epoch(tree: Any) -> None:
     write_alphas(tree, "bars-b", 0.97)
     row = judged(tree, "one-hot")

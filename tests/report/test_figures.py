@@ -461,14 +461,15 @@ def test_fig5_has_a_line_per_edge_and_the_mean(whole: Any) -> None:
     assert lines["BARS-B"].get_ydata()[0] == pytest.approx(np.mean(probs[0]))
     assert lines["BARS-B"].get_ydata()[-1] == pytest.approx(np.mean(probs[1]))
     assert lines["Unstabilised search"].get_ydata()[-1] > 0.95
-    assert len(last.findobj(PolyCollection)) == 2  # the spreads over seeds
+    assert "Unstabilised, in floats" in lines
+    assert len(last.findobj(PolyCollection)) == 3  # the spreads over seeds
     assert "n = 3 of 3 seeds" in words(figure)
 
 
 def test_fig5_shows_one_search_and_says_that_the_other_is_missing(editable: Any) -> None:
     shutil.rmtree(editable.folder / "tiny/ablations/collapsed-search")
     figure, _ = drawn("fig5", editable)
-    assert [line.get_label() for line in figure.axes[-1].lines] == ["BARS-B"]
+    assert [line.get_label() for line in figure.axes[-1].lines] == ["Unstabilised, in floats", "BARS-B"]
     assert "collapsed-search: no logged alphas yet" in words(figure)
 
 

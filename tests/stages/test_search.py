@@ -76,14 +76,16 @@ class Memory:
         self.state = copy.deepcopy(state)
 
 
-@pytest.mark.parametrize("sampling", ["gumbel", "softmax", "hard"])
-def test_a_continued_search_equals_an_unbroken_one(sampling: str) -> None:
-    whole = run(sampling=sampling)
+@pytest.mark.parametrize(
+    "changes", [{"sampling": "gumbel"}, {"sampling": "softmax"}, {"sampling": "hard"}, {"operations": "float"}]
+)
+def test_a_continued_search_equals_an_unbroken_one(changes: dict[str, Any]) -> None:
+    whole = run(**changes)
     memory = Memory(keep=2)
     with pytest.raises(KeyboardInterrupt):
-        run(memory, sampling=sampling)
+        run(memory, **changes)
     memory.keep = 10
-    continued = run(memory, sampling=sampling)
+    continued = run(memory, **changes)
     assert continued.epochs == whole.epochs and continued.alphas == whole.alphas
     assert continued.distribution == whole.distribution
     assert all(torch.equal(whole.state[k], v) for k, v in continued.state.items())
@@ -97,6 +99,7 @@ BASE = run()
 
 
 OPTIONS: list[dict[str, Any]] = [
+    {"operations": "float"},
     {"sampling": "softmax"},
     {"sampling": "hard"},
     {"straight_through": ()},

@@ -95,3 +95,6 @@ def test_a_search_just_inside_every_criterion_is_sound() -> None:
     assert verdict() == verdict(flips=0.05, budget_ratio=1.09, entropy=0.8, gradient_entropy=0.0149) == []
     assert verdict("diverged") == ["the search diverged"]
     assert judge({}, "diverged", params())["failures"] == ["the search diverged"]
+    floats = params(operations="float", health={"flips": 0.05, "budget": 0.1, "entropy": 0.8, "entropy_pull": 1.5})
+    row = {"flips": 0.0, "budget_ratio": 1.0, "entropy": 0.5, "gradient_entropy": 0.01, "gradient_data": 0.01}
+    assert judge(row, "completed", floats)["failures"] == []  # it has no binary weights

@@ -12,20 +12,21 @@ from matplotlib.ticker import MaxNLocator
 
 from bars.errors import RecordError
 from bars.report import text
-from bars.report.artifacts import COLLAPSED, FULL
+from bars.report.artifacts import COLLAPSED, FLOAT, FULL
 from bars.report.distribution import EdgeProbs, mean_shortcut, normal_probs
 from bars.report.figures import style
 from bars.report.stats import mean, sample_std
 from bars.report.tree import Results
 
 SEARCHES = {COLLAPSED: "Unstabilised search", FULL: "BARS-B"}  # the paper calls it collapsed; ours need not
+MEANS = {**SEARCHES, FLOAT: "Unstabilised, in floats"}
 
 
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per edge, primitive, epoch and seed; then the mean shortcut probability per epoch, mean over seeds."""
     rows: list[dict[str, Any]] = []
     means: list[dict[str, Any]] = []
-    for name in SEARCHES:
+    for name in MEANS:
         seeds = {seed: normal_probs(alphas) for seed, alphas in results.alphas(name).items()}
         for seed, epochs in seeds.items():
             rows += [row for epoch in sorted(epochs) for row in _edge_rows(name, seed, epoch, epochs[epoch])]
@@ -70,9 +71,9 @@ def _edge_rows(name: str, seed: int, epoch: int, edges: EdgeProbs) -> list[dict[
 
 
 def draw(rows: style.Rows, results: Results) -> Figure:
-    """Left: every normal edge's probabilities, a column per primitive; right: the shortcut's mean in both searches."""
+    """Left: every normal edge's probabilities, a column per primitive; right: the shortcut's mean in all searches."""
     figure = style.new(3.9)
-    edges = [row for row in rows if row["kind"] == "edge"]
+    edges = [row for row in rows if row["kind"] == "edge" and row["experiment"] in SEARCHES]
     primitives = list(dict.fromkeys(row["primitive"] for row in edges))
     left, right = style.columns(figure, [0.6 + 1.0 * len(primitives), 2.1], wspace=0.03)
     panels = left.subplots(len(SEARCHES), len(primitives), sharex=True, sharey=True, squeeze=False)
@@ -113,7 +114,12 @@ def _draw_edges(axes: Axes, rows: Sequence[dict[str, Any]], colour: str) -> None
 
 
 def _draw_means(axes: Axes, rows: style.Rows, results: Results) -> None:
-    for name, colour, linestyle in ((COLLAPSED, style.colour(3), (0, (5, 2))), (FULL, style.colour(0), "-")):
+    styles = (
+        (COLLAPSED, style.colour(3), (0, (5, 2))),
+        (FLOAT, style.GRAY, (0, (1, 1.2))),
+        (FULL, style.colour(0), "-"),
+    )
+    for name, colour, linestyle in styles:
         line = [row for row in rows if row["kind"] == "mean shortcut" and row["experiment"] == name]
         if not line:
             continue
@@ -121,7 +127,7 @@ def _draw_means(axes: Axes, rows: style.Rows, results: Results) -> None:
         spread = [row["prob_std"] or 0.0 for row in line]
         low, high = zip(*((c - s, c + s) for c, s in zip(centre, spread, strict=True)), strict=True)
         axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(epochs, centre, color=colour, linestyle=linestyle, linewidth=1.8, label=SEARCHES[name])
+        axes.plot(epochs, centre, color=colour, linestyle=linestyle, linewidth=1.8, label=MEANS[name])
     experiment = results.experiment(FULL)
     if experiment is not None and experiment.has("search") and experiment.search.warmup_epochs:
         warmup = experiment.search.warmup_epochs
@@ -141,12 +147,14 @@ def _absence(results: Results, name: str) -> str:
 
 def _notes(rows: style.Rows, results: Results) -> list[str]:
     notes = []
-    for name, title in SEARCHES.items():
+    for name, title in MEANS.items():
         last: dict[int, int] = {}
         for row in rows:
             if row["kind"] == "edge" and row["experiment"] == name:
                 last[row["seed"]] = max(last.get(row["seed"], 0), row["epoch"])
         experiment = results.experiment(name)
+        if name == FLOAT and not last:
+            continue
         if not last or experiment is None:
             notes.append(_absence(results, name) + ".")
             continue

@@ -136,12 +136,12 @@ def fails(quantities: Quantities) -> Measured:
     return Measured(value, tuple(runs.metrics), runs.dataset or "", joined(str(verdict), runs.absence))
 
 
-def less_shortcut_than(other: str) -> Callable[[Quantities], Measured]:
-    """Final probability of the shortcut, another search - BARS-B."""
+def less_shortcut_than(other: str, one: str = FULL) -> Callable[[Quantities], Measured]:
+    """Final probability of the shortcut, another search - BARS-B (or ``one``)."""
 
     def measure(quantities: Quantities) -> Measured:
         return quantities.against(
-            other, quantities.at_end(other, mean_shortcut), FULL, quantities.at_end(FULL, mean_shortcut)
+            other, quantities.at_end(other, mean_shortcut), one, quantities.at_end(one, mean_shortcut)
         )
 
     return measure
