@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from bars.cli import main as bars
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
+from bars.report.tables.claims.catalogue import MAIN, claims
 from tests.workflow.planning import ROOT, copy_project
 from workflow.scripts import adopt, clean, crate, metrics, orphans
+from workflow.scripts.study_page import _main_claims
 
 
 def test_metrics_are_means_over_seeds(tmp_path: Path) -> None:
@@ -131,3 +134,33 @@ def test_a_crate_names_every_file_and_run(tmp_path: Path, monkeypatch: pytest.Mo
     action = graph["#results/smoke/data/cifar10"]
     assert {"@id": "results/smoke/data/cifar10/split.json"} in action["result"]
     assert action["startTime"] <= action["endTime"]
+
+
+# ------------------------------------------------------------------------------------------------------ a study's page
+def test_the_main_claims_hold_or_not_or_cannot_be_seen(tmp_path: Path) -> None:
+    """Of a table of claims as it is written: the outcome follows the verdict, and what n seeds can show is said."""
+    known = {claim.id for claim in claims()}
+    assert set(MAIN) <= known and len(MAIN) == len(set(MAIN)) == 10
+    verdicts = [
+        ("supported", "", "**holds**: because"),
+        ("not supported", "1.5", "does not hold: because"),
+        ("within noise", "1.254", "cannot be seen: n = 3 show 1.25 points or more"),
+        ("within noise", "", "cannot be seen: because"),
+        ("not tested", "", "not tested: because"),
+    ]
+    path = tmp_path / "claims.csv"
+    keys = ("id", "claim", "printed", "unit", "value", "low", "high", "n", "paired", "detectable", "verdict", "why")
+    with path.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, keys)
+        writer.writeheader()
+        for i, name in enumerate(MAIN):
+            verdict, detectable, _ = verdicts[i % 5]
+            row = {"value": "0.5", "low": "-1.0", "high": "2.0", "n": "3", "paired": "true"}
+            row = row if verdict != "not tested" else dict.fromkeys(row, "")
+            about = {"id": name, "claim": f"Claim {name}.", "printed": "+1.5", "unit": "points", "why": "because"}
+            writer.writerow({**about, **row, "detectable": detectable, "verdict": verdict})
+    found = list(_main_claims(path))[2:-1]
+    assert [line.split(" | ")[-1].removesuffix(" |") for line in found] == [words for *_, words in verdicts] * 2
+    assert found[0].startswith(f"| Claim {MAIN[0]}. | +1.5 | 0.50 [-1.00, 2.00] points (n=3, paired) |")
+    assert found[4].split(" | ")[2] == "–"
+    assert list(_main_claims(tmp_path / "none.csv")) == []

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
 from bars.pipeline import paths
 from bars.pipeline.durations import duration
 from bars.report import ran
+from bars.report.layout import Row
 from bars.report.paper import table1, table2
 from bars.report.summary import measured
+from bars.report.tables.claims import show, value_text
+from bars.report.tables.claims.catalogue import MAIN
+from bars.report.tables.claims.judge import NOISE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from bars.report.tree import Results, Runs
 
 NETWORKS = "networks"
@@ -37,6 +41,7 @@ def page(name: str, results: Results, out: Path, note: str = "") -> str:
         "",
         *_networks(out / NETWORKS),
         *_verdicts(out / "claims.csv"),
+        *_main_claims(out / "claims.csv"),
         *_took(results),
         "",
         *(f"[{path.stem}]({path.name})  " for path in sorted(out.glob("*.md")) if path.name != "README.md"),
@@ -87,6 +92,33 @@ def _verdicts(claims: Path) -> Iterator[str]:
         counts = Counter(row["verdict"] for row in csv.DictReader(claims.read_text(encoding="utf-8").splitlines()))
         yield "Claims of the paper ([claims.md](claims.md)): " + ", ".join(f"{k} {v}" for k, v in counts.items())
         yield ""
+
+
+def _main_claims(claims: Path) -> Iterator[str]:
+    """The claims that the paper is known by: whether each holds, does not, or cannot be seen with so many seeds."""
+    if not claims.is_file():
+        return
+    with claims.open(encoding="utf-8", newline="") as lines:
+        rows = {row["id"]: _parsed(row) for row in csv.DictReader(lines)}
+    yield "| main claims | paper | here | |"
+    yield "|---|---|---|---|"
+    for row in (rows[name] for name in MAIN):
+        yield f"| {row['claim']} | {row['printed']} | {value_text(row)} | {_outcome(row)} |"
+    yield ""
+
+
+def _parsed(row: Mapping[str, str]) -> Row:
+    """A row of claims.csv with what is a number as one, and the rest as it is written."""
+    numbers = {key: float(row[key]) for key in ("value", "low", "high", "detectable") if row[key]}
+    return {**row, **numbers, "paired": row["paired"] == "true"}
+
+
+def _outcome(row: Row) -> str:
+    verdict, least = row["verdict"], row["detectable"]
+    if verdict == NOISE and isinstance(least, float):
+        return f"cannot be seen: n = {row['n']} show {show(row, least)} {row['unit']}".rstrip() + " or more"
+    words = {SUPPORTED: "**holds**", NOT_SUPPORTED: "does not hold", NOISE: "cannot be seen", NOT_TESTED: "not tested"}
+    return f"{words[str(verdict)]}: {row['why']}"
 
 
 def _took(results: Results) -> Iterator[str]:

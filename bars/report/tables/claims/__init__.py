@@ -82,20 +82,22 @@ def _deviations(seeds: int, confidence: float) -> float:
     return standard_errors(confidence, seeds - 1) / float(seeds**0.5)
 
 
-def _show(row: Row, value: float) -> str:
+def show(row: Row, value: float) -> str:
+    """A value in the unit of its claim."""
     return f"{value:.2f}" if row["unit"] == "points" else text.significant(value)
 
 
 def _interval(row: Row, low: str, high: str) -> str:
     ends = [value for key in (low, high) if isinstance(value := row.get(key), int | float)]
-    return f"[{', '.join(_show(row, value) for value in ends)}]" if len(ends) == 2 else ""
+    return f"[{', '.join(show(row, value) for value in ends)}]" if len(ends) == 2 else ""
 
 
-def _value_text(row: Row) -> str:
+def value_text(row: Row) -> str:
+    """What was measured: the value, its interval, unit, and what n counts."""
     value = row.get("value")
     if not isinstance(value, int | float):
         return EMPTY
-    parts = [_show(row, value), _interval(row, "low", "high"), str(row["unit"])]
+    parts = [show(row, value), _interval(row, "low", "high"), str(row["unit"])]
     return " ".join(part for part in parts if part) + f" (n={row['n']}{', paired' if row['paired'] else ''})"
 
 
@@ -106,7 +108,7 @@ def _images_text(row: Row) -> str:
 
 def _detectable_text(row: Row) -> str:
     value = row.get("detectable")
-    return _show(row, value) if isinstance(value, float) and value else EMPTY
+    return show(row, value) if isinstance(value, float) and value else EMPTY
 
 
 COLUMNS = (
@@ -116,7 +118,7 @@ COLUMNS = (
     Column("quantity", "Measured quantity", align="l", below=True),
     Column("unit"),
     Column("printed", "Paper", align="l"),
-    Column("value", "Ours", _value_text, align="l"),
+    Column("value", "Ours", value_text, align="l"),
     Column("low"),
     Column("high"),
     Column("confidence"),
