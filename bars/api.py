@@ -100,12 +100,13 @@ class Study:
     def run(self, name: str, seed: int | None = None) -> Run:
         """One run of an experiment, finished or not; ``seed`` None: its first. Raises GridError."""
         experiment = self.grid[name]
-        experiment.require("evaluate", seed)
+        experiment.require(experiment.stages[-1], seed)
         return Run(self, experiment, experiment.seeds[0] if seed is None else seed)
 
     def runs(self) -> list[Run]:
         """The runs that were evaluated, in the order of the grid."""
-        all_runs = (Run(self, e, seed) for e in self.grid.runnable() for seed in e.seeds)
+        evaluated = (e for e in self.grid.runnable() if "evaluate" in e.stages)  # a search in floats is not
+        all_runs = (Run(self, e, seed) for e in evaluated for seed in e.seeds)
         return [run for run in all_runs if run.path("evaluate", "metrics.json").is_file()]
 
     def _architecture(self, name: str, genotype: Genotype | None) -> Genotype | None:

@@ -119,7 +119,9 @@ def test_results_of_other_parameters_or_code_are_not_adopted(
 def test_a_broken_chain_is_not_adopted(fake_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fake_results)
     grid = Grid(load_params("study.yaml"), "smoke")
-    assert len(adopt.chain_problems(grid)) == sum(len(e.seeds) for e in grid.runnable())
+    problems = adopt.chain_problems(grid)
+    assert len(problems) == sum(len(e.seeds) for e in grid.runnable())
+    assert not any("has no stage" in problem for problem in problems)
 
 
 def test_a_crate_names_every_file_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def chain_problems(grid: Grid) -> list[str]:
     for experiment in grid.runnable():
         for seed in experiment.seeds:
             try:
-                verify_chain(RESULTS / experiment.file("evaluate", "metrics.json", seed), RESULTS)
+                verify_chain(RESULTS / experiment.outputs(experiment.stages[-1], seed)[0], RESULTS)
             except BarsError as error:
                 problems.append(str(error))
     return problems
