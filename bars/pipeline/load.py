@@ -64,10 +64,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 
 # ----------------------------------------------------------------------------------------------------- YAML
-_FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # every job of a workflow begins by reading its parameters
-
-
-class _Loader(_FAST):  # type: ignore[misc]
+class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a key written twice and, as YAML 1.2 and DVC do, reads 1e-3 as a number, off as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -82,8 +79,7 @@ class _Loader(_FAST):  # type: ignore[misc]
                         None, None, f"key {key!r} is written twice", key_node.start_mark
                     )
                 seen.add(key)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
+        return super().construct_mapping(node, deep=deep)
 
 
 _BOOL = "tag:yaml.org,2002:bool"
