@@ -68,10 +68,10 @@ rule page:
 
 rule metrics:
     input:
-        runs=[f"{RESULTS}/{e.file('evaluate', 'metrics.json', seed)}" for e in RUNNABLE for seed in e.seeds],
+        runs=[f"{RESULTS}/{e.file('evaluate', 'metrics.json', seed)}" for e in EVALUATED for seed in e.seeds],
         script=local(beside("workflow/scripts/metrics.py")),
     output:
-        [f"{RESULTS}/metrics/{e.group}/{e.name}.json" for e in RUNNABLE],
+        [f"{RESULTS}/metrics/{e.group}/{e.name}.json" for e in EVALUATED],
     log:
         f"logs/{SCALE}/metrics.log",
     conda:
