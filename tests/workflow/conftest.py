@@ -10,7 +10,13 @@ import yaml
 from tests.workflow.planning import STUDY, FakeTree, Job, copy_project, plan, touch
 
 # Of the ablations and baselines, those that the fake trees have.
-KEPT = ("collapsed-search", "collapsed-search-in-floats", "without-flops-reg", "without-sampling-in-derive", "resnet18-xnor")
+KEPT = (
+    "collapsed-search",
+    "collapsed-search-in-floats",
+    "without-flops-reg",
+    "without-sampling-in-derive",
+    "resnet18-xnor",
+)
 
 
 @pytest.fixture(scope="session")
