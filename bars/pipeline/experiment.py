@@ -217,9 +217,8 @@ class Experiment(Blocks):
         if self.reason is not None:
             raise GridError(f"{self.name} is not run at scale {self.scale}", got=self.reason)
         if stage not in self.stages:
-            raise GridError(
-                f"{self.name} has no stage {stage}", got=f"a {self.kind} experiment", allowed=one_of(self.stages)
-            )
+            got = "a search in floats, of which nothing is derived" if self.in_floats else f"a {self.kind} experiment"
+            raise GridError(f"{self.name} has no stage {stage}", got=got, allowed=one_of(self.stages))
         if seed is not None and seed not in self.seeds:
             raise GridError(
                 f"{self.name} has no seed {seed} at scale {self.scale}",

@@ -655,5 +655,10 @@ def test_searches_of_different_numbers_of_seeds_are_counted_as_they_are(tree: An
         for seed in seeds:
             tree.epochs(name, seed, 0.8)
             tree.metrics(name, seed)
-    assert "One line per seed (n = 1 to 3)" in words(drawn("figS1", tree)[0])
+    for seed in (0, 1):
+        tree.epochs("collapsed-search-in-floats", seed, 0.8)
+    figure, _ = drawn("figS1", tree)
+    assert "One line per seed (n = 1 to 3)" in words(figure)
+    flips = [axes for axes in figure.axes if any("no binary" in text.get_text() for text in axes.texts)]
+    assert len(flips) == 1 and not flips[0].lines  # of the search in floats
     assert [style.how_many(counts) for counts in ([2, 2], [3, 1])] == ["n = 2", "n = 1 to 3"]

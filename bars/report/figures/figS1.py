@@ -74,6 +74,11 @@ def _draw_search(line: Sequence[Axes], rows: style.Rows, results: Results) -> No
     search = experiment.search
     limits = (None, search.health.flips, 1.0, search.health.entropy)
     for axes, key, limit in zip(line, LINES, limits, strict=False):
+        if key == "flips" and search.operations == "float":
+            axes.text(
+                0.5, 0.5, "no binary\nweights", transform=axes.transAxes, ha="center", va="center", fontsize="small"
+            )
+            continue
         for seed in dict.fromkeys(row["seed"] for row in rows):
             own = [row for row in rows if row["seed"] == seed]
             axes.plot([r["epoch"] for r in own], [r[key] for r in own], color=style.colour(0), linewidth=1.1, alpha=0.8)
