@@ -105,8 +105,7 @@ class Study:
 
     def runs(self) -> list[Run]:
         """The runs that were evaluated, in the order of the grid."""
-        evaluated = (e for e in self.grid.runnable() if "evaluate" in e.stages)  # a search in floats is not
-        all_runs = (Run(self, e, seed) for e in evaluated for seed in e.seeds)
+        all_runs = (Run(self, e, seed) for e in self.grid.runnable() if e.evaluated for seed in e.seeds)
         return [run for run in all_runs if run.path("evaluate", "metrics.json").is_file()]
 
     def _architecture(self, name: str, genotype: Genotype | None) -> Genotype | None:

@@ -91,6 +91,11 @@ class Experiment(Blocks):
         return tuple(s for s in stages if s != "search") if self.search_from else stages
 
     @property
+    def evaluated(self) -> bool:
+        """Whether its runs end in an accuracy; a search that others are compared with has none."""
+        return "evaluate" in self.stages
+
+    @property
     def in_floats(self) -> bool:
         """Whether its search computes in floats: nothing is derived from that."""
         return self.kind == "searched" and self.has("search") and self.search.operations == "float"

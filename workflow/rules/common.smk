@@ -60,7 +60,7 @@ except BarsError as error:
     raise WorkflowError(str(error)) from None
 SCALE = GRID.scale
 RUNNABLE = GRID.runnable()
-EVALUATED = [e for e in RUNNABLE if "evaluate" in e.stages]  # not a search that is compared with only
+EVALUATED = [e for e in RUNNABLE if e.evaluated]
 
 # Jobs get the python that runs Snakemake, also where its environment is not activated, unless another one is deployed.
 prefix = f"export PYTHONPATH={shlex.quote(str(HERE))}:${{{{PYTHONPATH:-}}}}; " if CHECKOUT else ""
