@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bars.errors import RecordError
 from bars.pipeline.records import Candidate
 from bars.report.artifacts import FULL, RANKED
 from bars.report.stats import mean
 from bars.report.tree import Results
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RESAMPLES = 1000
 SUPERNETS = "supernet, mean over its seeds"
@@ -94,7 +100,7 @@ def skills(results: Results, architectures: Sequence[Ranked]) -> list[Skill]:
     found = []
     for name in names:
         predicted = [a.predictions[name] for a in architectures]
-        tau, rho = (_correlation(kind, predicted, top1, confidence) for kind in ("kendalltau", "spearmanr"))
+        tau, rho = (_correlation(features, predicted, top1, confidence) for features in (orders, ranks))
         best = expected_best(predicted, top1, k)
         found.append(Skill(name, len(top1), tau, rho, k, best, mean(top1)))
     return found
@@ -110,21 +116,48 @@ def expected_best(predicted: Sequence[float], top1: Sequence[float], k: int) -> 
     return math.fsum(math.comb(n - 1 - i, k - 1) / math.comb(n, k) * top1[row] for i, row in enumerate(order))
 
 
-def _correlation(kind: str, predicted: Sequence[float], top1: Sequence[float], confidence: float) -> Correlation:
+def _correlation(
+    features: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    predicted: Sequence[float],
+    top1: Sequence[float],
+    confidence: float,
+) -> Correlation:
+    """Pearson's correlation of what ``features`` makes of each side, all resamples in one call."""
     import numpy as np
     from scipy import stats
 
-    statistic = getattr(stats, kind)
-    with np.errstate(invalid="ignore"):
-        value = float(statistic(predicted, top1).statistic)
+    def statistic(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        assert axis == -1  # as bootstrap asks for it
+        return np.asarray(stats.pearsonr(features(a), features(b), axis=-1).statistic)
+
+    sides = np.array(predicted, np.float64), np.array(top1, np.float64)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)  # a resample of one architecture, n times
+        value = float(statistic(*sides))
         interval = stats.bootstrap(
-            (np.array(predicted), np.array(top1)),
-            lambda a, b: float(np.nan_to_num(statistic(a, b).statistic)),
+            sides,
+            lambda a, b, axis: np.nan_to_num(statistic(a, b, axis)),
             n_resamples=RESAMPLES,
             confidence_level=confidence,
             method="percentile",
             paired=True,
-            vectorized=False,
+            vectorized=True,
             rng=np.random.default_rng(0),
         ).confidence_interval
-    return Correlation(value, float(interval.low), float(interval.high))
+    # a processor's order of summation shows in the last digits, and tables are compared byte for byte
+    return Correlation(*(round(number, 12) for number in (value, float(interval.low), float(interval.high))))
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average ranks over the last axis, of which Pearson's correlation is Spearman's rho."""
+    import numpy as np
+    from scipy import stats
+
+    return np.asarray(stats.rankdata(values, axis=-1))
+
+
+def orders(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signs of all differences over the last axis, of which Pearson's correlation is Kendall's tau-b."""
+    import numpy as np
+
+    return np.sign(values[..., :, None] - values[..., None, :]).reshape(*values.shape[:-1], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from bars.pipeline.load import load_params
 from bars.report.tables.claims.catalogue import MAIN, claims
 from tests.workflow.planning import ROOT, copy_project
 from workflow.scripts import adopt, clean, crate, metrics, orphans
+from workflow.scripts.study_headline import headline, replaced
 from workflow.scripts.study_page import _main_claims
 
 
@@ -166,3 +168,18 @@ def test_the_main_claims_hold_or_not_or_cannot_be_seen(tmp_path: Path) -> None:
     assert found[0].startswith(f"| Claim {MAIN[0]}. | +1.5 | 0.50 [-1.00, 2.00] points (n=3, paired) |")
     assert found[4].split(" | ")[2] == "–"
     assert list(_main_claims(tmp_path / "none.csv")) == []
+
+
+# ------------------------------------------------------------------------------------------------------ the README
+def test_the_first_table_of_the_readme_is_that_of_its_study() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    folder = ROOT / text.split("![", 1)[1].split("](", 1)[1].split(")", 1)[0]  # of its first figure
+    study = folder.parent
+    assert replaced(text, headline(study)) == text
+    *searched, _, _, _ = headline(study).splitlines()[2:]
+    for line, name in zip(searched, ("bars-a", "bars-b", "bars-c"), strict=True):
+        files = sorted((study / "records").glob(f"*/searched/{name}/seed-*/evaluate/metrics.json"))
+        top1 = [100 * json.loads(path.read_text())["top1"] for path in files]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[0] == name.upper() and cells[3] == str(len(files))
+        assert cells[2] == f"{statistics.mean(top1):.1f} ± {statistics.stdev(top1):.1f}"

@@ -52,7 +52,6 @@ def page(name: str, results: Results, out: Path, note: str = "") -> str:
 
 
 def _accuracies(results: Results, runs: list[Runs]) -> Iterator[str]:
-    printed = {row.experiment: row.label for row in (*table1(), *table2())}
     several = len({found.dataset for found in runs}) > 1
     yield "| network | top-1 [%], mean ± sd | n | BiOps [M] | of its budget |"
     yield "|---|---|---|---|---|"
@@ -60,12 +59,17 @@ def _accuracies(results: Results, runs: list[Runs]) -> Iterator[str]:
     for found, row in sorted(rows, key=lambda item: -float(item[1]["top1_mean_percent"] or 0)):
         spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
         share = "" if row["budget_reached"] is None else f"{row['budget_reached']:.0%}"
-        name = found.name
-        label = results.beside(name, printed[name]) if name in printed else results.label(name)
+        label = shown(results, found.name)
         label += f" ({found.dataset})" if several else ""
         label += f", {row['float_parts']}" if row.get("float_parts") and several else ""
         accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
         yield f"| {label} | {accuracy} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
+
+
+def shown(results: Results, name: str) -> str:
+    """What an experiment is called: as the paper's tables print it, with the label that params.yaml gives it."""
+    printed = {row.experiment: row.label for row in (*table1(), *table2())}
+    return results.beside(name, printed[name]) if name in printed else results.label(name)
 
 
 def _networks(folder: Path) -> Iterator[str]:

@@ -1,0 +1,69 @@
+"""The first table of the repository's README, from the records of a study and its table of claims.
+
+Usage: python -m workflow.scripts.study_headline STUDY README    write it between the two marks of README
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from bars.pipeline.load import load_params
+from bars.report.artifacts import CHANCE
+from bars.report.summary import measured
+from bars.report.tree import Results
+from workflow.scripts.study import PARAMS, RECORDS
+from workflow.scripts.study_page import shown
+
+SEARCHED = ("bars-a", "bars-b", "bars-c")
+HAND_MADE = ("resnet18-xnor", "resnet34-xnor", "resnet18-xnor-wider")
+BEGIN, END = "<!-- study: made by workflow/scripts/study_headline.py -->", "<!-- /study -->"
+
+
+def headline(study: Path) -> str:
+    """Accuracies of the searched networks beside those of chance at the same budget, and of binary ResNets."""
+    results = Results(load_params(study / PARAMS), None, study / RECORDS)
+    with (study / "claims.csv").open(encoding="utf-8", newline="") as lines:
+        claims = {row["id"]: row for row in csv.DictReader(lines)}
+    return "\n".join(_lines(results, claims))
+
+
+def _lines(results: Results, claims: dict[str, dict[str, str]]) -> Iterator[str]:
+    first = results.runs(SEARCHED[0])
+    epochs = results.grid[SEARCHED[0]].retrain.epochs
+    data = f"{first.dataset}, {epochs} epochs"
+    yield f"| {data} | BiOps | top-1 [%] | n | random architectures of its budget | n | better by |"
+    yield "|---|---|---|---|---|---|---|"
+    for name in SEARCHED:
+        value, low, high = (float(claims[f"better-than-random-{name[-1]}"][key]) for key in ("value", "low", "high"))
+        by = f"{value:.1f} points, {low:.1f} to {high:.1f}"
+        _, *chance = _cells(results, CHANCE[name])
+        yield f"| {' | '.join((shown(results, name), *_cells(results, name), *chance, by))} |"
+    for name in HAND_MADE:
+        yield f"| {' | '.join((shown(results, name), *_cells(results, name)))} | | | |"
+
+
+def _cells(results: Results, name: str) -> tuple[str, str, str]:
+    """BiOps, top-1 as mean and sample standard deviation in percent, and the number of seeds."""
+    row = measured(results.runs(name))
+    return (
+        f"{float(row['biops'] or 0) / 1e6:.1f}M",
+        f"{row['top1_mean_percent']:.1f} ± {row['top1_std_percent']:.1f}",
+        str(row["seeds_done"]),
+    )
+
+
+def replaced(text: str, table: str) -> str:
+    """The README with the table between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    readme = Path(sys.argv[2])
+    readme.write_text(replaced(readme.read_text(encoding="utf-8"), headline(Path(sys.argv[1]))), encoding="utf-8")
