@@ -30,11 +30,12 @@ def page(name: str, results: Results, out: Path, note: str = "") -> str:
         return f"# Study {name}\n\nNothing was run yet.\n"
     tested = {str(found.dataset): next(iter(found.metrics.values())).n_examples for found in runs}
     data = ", ".join(f"{name} ({images:,} test images)" for name, images in sorted(tested.items()))
+    epochs = sorted({found.experiment.retrain.epochs for found in runs if found.experiment})
     lines = [
         f"# Study {name}: scale `{results.scale}`",
         "",
         "Generated from the records in this folder (`make verify STUDY=...` makes it again and compares). Parameters:",
-        f"[params.yaml](params.yaml). Data: {data}.",
+        f"[params.yaml](params.yaml). Data: {data}. Networks were trained for {' or '.join(map(str, epochs))} epochs.",
         "",
         *([note.strip(), ""] if note else []),
         *_accuracies(results, runs),
