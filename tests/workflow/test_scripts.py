@@ -15,7 +15,7 @@ from bars.pipeline.load import load_params
 from bars.report.tables.claims.catalogue import MAIN, claims
 from tests.workflow.planning import ROOT, copy_project
 from workflow.scripts import adopt, clean, crate, metrics, orphans
-from workflow.scripts.study_headline import headline, replaced
+from workflow.scripts.study_headline import _points, headline, replaced
 from workflow.scripts.study_page import _main_claims
 
 
@@ -183,3 +183,8 @@ def test_the_first_table_of_the_readme_is_that_of_its_study() -> None:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells[0] == name.upper() and cells[3] == str(len(files))
         assert cells[2] == f"{statistics.mean(top1):.1f} ± {statistics.stdev(top1):.1f}"
+
+
+def test_a_gain_without_an_interval_is_left_blank() -> None:
+    assert _points({"value": "1.25", "low": "-0.5", "high": "3.04"}) == "1.2 points, -0.5 to 3.0"
+    assert _points({"value": "1.25", "low": "", "high": ""}) == ""

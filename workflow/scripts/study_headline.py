@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bars.pipeline.load import load_params
@@ -30,29 +30,36 @@ def headline(study: Path) -> str:
     return "\n".join(_lines(results, claims))
 
 
-def _lines(results: Results, claims: dict[str, dict[str, str]]) -> Iterator[str]:
+def _lines(results: Results, claims: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     first = results.runs(SEARCHED[0])
     epochs = results.grid[SEARCHED[0]].retrain.epochs
     data = f"{first.dataset}, {epochs} epochs"
     yield f"| {data} | BiOps | top-1 [%] | n | random architectures of its budget | n | better by |"
     yield "|---|---|---|---|---|---|---|"
     for name in SEARCHED:
-        value, low, high = (float(claims[f"better-than-random-{name[-1]}"][key]) for key in ("value", "low", "high"))
-        by = f"{value:.1f} points, {low:.1f} to {high:.1f}"
         _, *chance = _cells(results, CHANCE[name])
+        by = _points(claims[f"better-than-random-{name[-1]}"])
         yield f"| {' | '.join((shown(results, name), *_cells(results, name), *chance, by))} |"
     for name in HAND_MADE:
         yield f"| {' | '.join((shown(results, name), *_cells(results, name)))} | | | |"
 
 
 def _cells(results: Results, name: str) -> tuple[str, str, str]:
-    """BiOps, top-1 as mean and sample standard deviation in percent, and the number of seeds."""
+    """BiOps, top-1 as mean and sample standard deviation in percent, and the number of seeds; blank if not run yet."""
     row = measured(results.runs(name))
-    return (
-        f"{float(row['biops'] or 0) / 1e6:.1f}M",
-        f"{row['top1_mean_percent']:.1f} ± {row['top1_std_percent']:.1f}",
-        str(row["seeds_done"]),
-    )
+    if not row["seeds_done"]:
+        return "", "not run yet", ""
+    spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
+    accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
+    return f"{float(row['biops'] or 0) / 1e6:.1f}M", accuracy, str(row["seeds_done"])
+
+
+def _points(claim: Mapping[str, str]) -> str:
+    """A gain and its interval, where there are seeds enough for one."""
+    if not claim["low"]:
+        return ""
+    value, low, high = (float(claim[key]) for key in ("value", "low", "high"))
+    return f"{value:.1f} points, {low:.1f} to {high:.1f}"
 
 
 def replaced(text: str, table: str) -> str:
