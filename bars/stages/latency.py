@@ -61,6 +61,7 @@ class Candidate:
 def run(jobs: Sequence[Job], settings: LatencyParams, note: Note) -> Write:
     """Time the networks of ``jobs`` (each a view of its evaluate stage) in every runtime that is installed."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    _require_cores(settings.threads)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folders = [Path(folder, str(i)) for i in range(len(jobs))]
         _write_ahead(jobs, folders, len(_affinity()))
@@ -111,14 +112,8 @@ def _write_ahead(jobs: Sequence[Job], folders: Sequence[Path], cores: int) -> No
 @contextlib.contextmanager
 def pinned(threads: int) -> Iterator[tuple[int, ...]]:
     """Keep this process to as many cores as it has threads, where the system can. Raises DeviceError."""
+    _require_cores(threads)
     before, torch_threads = _affinity(), torch.get_num_threads()
-    if len(before) < threads:
-        raise DeviceError(
-            "there are fewer cores than threads",
-            where="latency.threads",
-            got=threads,
-            allowed=f"1 to {len(before)}, the cores of this process",
-        )
     kept = before[-threads:]  # the first ones mostly serve the system too
     torch.set_num_threads(threads)
     if hasattr(os, "sched_setaffinity"):
@@ -129,6 +124,17 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
         torch.set_num_threads(torch_threads)
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, before)
+
+
+def _require_cores(threads: int) -> None:
+    """Raise DeviceError where this process has fewer cores than ``threads``."""
+    if (there := len(_affinity())) < threads:
+        raise DeviceError(
+            "there are fewer cores than threads",
+            where="latency.threads",
+            got=threads,
+            allowed=f"1 to {there}, the cores of this process",
+        )
 
 
 def _affinity() -> list[int]:

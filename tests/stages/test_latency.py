@@ -101,6 +101,12 @@ def test_the_process_keeps_to_as_many_cores_as_threads() -> None:
         pass
 
 
+def test_too_few_cores_are_told_before_a_network_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_write_ahead", lambda *_: pytest.fail("work began"))
+    with pytest.raises(DeviceError, match="fewer cores than threads"):
+        latency.run([], settings(threads=len(os.sched_getaffinity(0)) + 1), lambda said: None)
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
 def test_without_the_packages_only_torch_is_timed_and_it_says_so(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
