@@ -127,8 +127,7 @@ def _correlation(
     from scipy import stats
 
     def statistic(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-        assert axis == -1  # as bootstrap asks for it
-        return np.asarray(stats.pearsonr(features(a), features(b), axis=-1).statistic)
+        return np.asarray(stats.pearsonr(features(a), features(b), axis=axis).statistic)
 
     sides = np.array(predicted, np.float64), np.array(top1, np.float64)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):

@@ -61,7 +61,7 @@ class Candidate:
 def run(jobs: Sequence[Job], settings: LatencyParams, note: Note) -> Write:
     """Time the networks of ``jobs`` (each a view of its evaluate stage) in every runtime that is installed."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    _require_cores(settings.threads)
+    _require_cores(settings.threads)  # before the networks are written, which takes seconds
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folders = [Path(folder, str(i)) for i in range(len(jobs))]
         _write_ahead(jobs, folders, len(_affinity()))

@@ -15,7 +15,7 @@ from bars.report.artifacts import CHANCE
 from bars.report.summary import measured
 from bars.report.tree import Results
 from workflow.scripts.study import PARAMS, RECORDS
-from workflow.scripts.study_page import shown
+from workflow.scripts.study_page import accuracy, shown
 
 SEARCHED = ("bars-a", "bars-b", "bars-c")
 HAND_MADE = ("resnet18-xnor", "resnet34-xnor", "resnet18-xnor-wider")
@@ -49,9 +49,7 @@ def _cells(results: Results, name: str) -> tuple[str, str, str]:
     row = measured(results.runs(name))
     if not row["seeds_done"]:
         return "", "not run yet", ""
-    spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
-    accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
-    return f"{float(row['biops'] or 0) / 1e6:.1f}M", accuracy, str(row["seeds_done"])
+    return f"{float(row['biops'] or 0) / 1e6:.1f}M", accuracy(row), str(row["seeds_done"])
 
 
 def _points(claim: Mapping[str, str]) -> str:

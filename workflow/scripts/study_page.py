@@ -58,19 +58,23 @@ def _accuracies(results: Results, runs: list[Runs]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     rows = [(found, measured(found)) for found in runs]
     for found, row in sorted(rows, key=lambda item: -float(item[1]["top1_mean_percent"] or 0)):
-        spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
         share = "" if row["budget_reached"] is None else f"{row['budget_reached']:.0%}"
         label = shown(results, found.name)
         label += f" ({found.dataset})" if several else ""
         label += f", {row['float_parts']}" if row.get("float_parts") and several else ""
-        accuracy = f"{row['top1_mean_percent']:.1f}{spread}"
-        yield f"| {label} | {accuracy} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
+        yield f"| {label} | {accuracy(row)} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
 
 
 def shown(results: Results, name: str) -> str:
     """What an experiment is called: as the paper's tables print it, with the label that params.yaml gives it."""
     printed = {row.experiment: row.label for row in (*table1(), *table2())}
     return results.beside(name, printed[name]) if name in printed else results.label(name)
+
+
+def accuracy(row: Row) -> str:
+    """Top-1 in percent: mean and, of several seeds, sample standard deviation."""
+    spread = "" if row["top1_std_percent"] is None else f" ± {row['top1_std_percent']:.1f}"
+    return f"{row['top1_mean_percent']:.1f}{spread}"
 
 
 def _networks(folder: Path) -> Iterator[str]:
