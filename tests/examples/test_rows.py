@@ -1,4 +1,4 @@
-"""params.yaml and the studies in examples/: no two rows are the same computation, as one is when a default catches up with it."""
+"""params.yaml and the studies in examples/: no row repeats another, as one does when a default catches up with it."""
 
 from __future__ import annotations
 
