@@ -1,8 +1,9 @@
-"""Jobs as forks of a process that has the libraries loaded: each saves the seconds of importing torch (opt-in, Linux).
+"""Jobs as forks of a process that has everything loaded: each saves the seconds of importing torch (opt-in, Linux).
 
 ``BARS_PRELOAD=yes snakemake ...``: the workflow starts a server, which ends with it. ``python -m bars`` hands it its
-arguments, environment and streams, passes signals on, and ends as its fork does; where there is no server it does the
-work itself. No module of this project is loaded before a fork: an edit counts from the next job on, as it does without.
+arguments, environment and streams, passes signals on, and ends as its fork does; where there is no server, or one of
+another checkout, it does the work itself. A server begins anew when a file of this project has changed: an edit counts
+from the next job on, as it does without.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import Any
 
 ADDRESS = "BARS_PRELOADED"  # the server's, in the environment of a job
 LIBRARIES = ("numpy", "torch", "pydantic", "yaml", "tqdm", "pyarrow.parquet", "sklearn.datasets")
+MODULES = ("stages.search", "stages.derive", "stages.retrain", "stages.evaluate", "models.network", "models.baselines")
+PACKAGE = Path(__file__).resolve().parent
 # Read when a library is loaded, so that a job of several threads has to load its own.
 THREADS = ("OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,6 +49,7 @@ def run_there(argv: Sequence[str]) -> int | None:
             "cwd": os.getcwd(),
             "environment": dict(os.environ),
             "path": sys.path,
+            "package": str(PACKAGE),
         }
         request["ignored"] = [number for number in _PASSED_ON if _is_ignored(number)]  # under nohup, in a background
         try:
@@ -115,18 +119,41 @@ def started(checkout: Path | None = None) -> Iterator[str]:
 
 
 def serve(listener: socket.socket) -> None:
-    """Load the libraries, then fork a job for each connection, until standard input ends."""
-    for name in LIBRARIES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    """Load everything, then fork a job for each connection, until standard input ends; begin anew after an edit."""
+    files = _stamp()
+    _load()
     gc.freeze()  # a fork's garbage collection leaves these pages shared
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        if _stamp() != files:  # the connection waits
+            os.execv(sys.executable, [sys.executable, "-m", "bars.preloaded", str(listener.fileno())])
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
             _fork(connection)
         connection.close()
+
+
+def _stamp() -> dict[str, tuple[int, int]]:
+    """Times and sizes of this project's files."""
+    found = {}
+    for folder, _, names in os.walk(PACKAGE):
+        for path in (os.path.join(folder, name) for name in names if name.endswith((".py", ".cpp"))):
+            with contextlib.suppress(OSError):  # just now removed
+                status = os.stat(path)
+                found[path] = status.st_mtime_ns, status.st_size
+    return found
+
+
+def _load() -> None:
+    """Import what stages do, and read what their code is hashed with; a job that fails at it says so itself."""
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with contextlib.suppress(Exception):
+        importlib.import_module("bars.commands.run")
+        names = [importlib.import_module(f"bars.{name}").__name__ for name in MODULES]
+        importlib.import_module("bars.pipeline.closure").closure(*names)
 
 
 def _fork(connection: socket.socket) -> None:
@@ -136,6 +163,8 @@ def _fork(connection: socket.socket) -> None:
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
         words = connection.makefile("rb")
         request = json.loads(words.readline())
+        if request["package"] != str(PACKAGE):
+            os._exit(0)  # without a word: that job does the work itself
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import bars
 from bars import preloaded
 from scripts.kill_test import fingerprint
 from tests.grids import TREE, edited
@@ -42,9 +43,11 @@ def folder(tmp_path: Path, server: str) -> Path:
     return tmp_path
 
 
-def start(folder: Path, address: str, *words: str, handler: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+def start(
+    folder: Path, address: str, *words: str, handler: signal.Handlers = signal.SIG_DFL, package: Path = ROOT
+) -> subprocess.Popen[str]:
     """A job whose SIGINT is as a shell leaves it: the tests may themselves run in a background."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), preloaded.ADDRESS: address, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(package), preloaded.ADDRESS: address, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "bars", *words]
     return subprocess.Popen(
         command,
@@ -148,16 +151,33 @@ def test_what_a_fork_cannot_do_is_left_to_the_job(
     assert preloaded.run_there(["nonsense"]) is None
 
 
-def test_an_edit_counts_from_the_next_job_on() -> None:
-    """Of this project nothing is loaded before a fork but the server itself."""
+def test_an_edit_counts_from_the_next_job_on(tmp_path: Path) -> None:
+    """And one of another checkout is not answered for by this one."""
+    edited_copy(tmp_path, "1.2.3")
+    with preloaded.started(tmp_path) as address:
+        jobs = [start(tmp_path, address, "--version", package=tmp_path)]
+        jobs[0].wait()
+        edited_copy(tmp_path, "4.5.67")
+        jobs += [start(package, address, "--version", package=package) for package in (tmp_path, ROOT)]
+        said = [job.communicate()[0].strip() for job in jobs]
+    assert said == ["bars 1.2.3", "bars 4.5.67", f"bars {bars.__version__}"]
+
+
+def edited_copy(folder: Path, version: str) -> None:
+    """The package, which says that it has this version."""
+    if not (folder / "bars").exists():
+        shutil.copytree(ROOT / "bars", folder / "bars", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "bars/__init__.py").write_text(f'__version__ = "{version}"\n')
+
+
+def test_a_fork_has_this_project_loaded() -> None:
     code = (
-        "import importlib, sys\nfrom bars import preloaded\n"
-        "for name in preloaded.LIBRARIES: importlib.import_module(name)\n"
-        "print(*sorted(name for name in sys.modules if name.split('.')[0] == 'bars'))"
+        "import sys\nfrom bars import preloaded\npreloaded._load()\n"
+        "print(*[name for name in preloaded.MODULES if f'bars.{name}' not in sys.modules])"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["bars", "bars.preloaded"]
+    assert done.stdout.split() == []
 
 
 def test_the_server_ends_with_who_started_it(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_opening_and_listing_import_no_torch() -> None:
     script = (
-        "import sys; from bars.api import open_study; study = open_study()\n"
+        "import sys; from bars.api import open_study; study = open_study(scale='paper')\n"
         "study.cost('bars-b-printed'); study.runs(); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)

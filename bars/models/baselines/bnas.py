@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from bars.binarize.activations import SignActivation
@@ -153,10 +154,13 @@ def bnas(
     ctx: Context,
     *,
     architecture: Literal["A", "D", "F"] | None = None,
+    cells: Annotated[int, Field(ge=3)] | None = None,
     stem: StemKind | None = None,
     weight_gradient: WeightGradient = "exact",
 ) -> nn.Module:
     """BNAS, by default A in the cifar10 slot and D in the imagenet slot; cells binary but for the reductions' shortcut.
+
+    ``cells``: fewer than the published ones, for a small scale.
 
     ``weight_gradient: port`` is that of its code, without which its weights stand still under its own SGD.
 
@@ -164,17 +168,18 @@ def bnas(
     forgets the two float shortcuts; that is not repeated here.
     """
     plan = ARCHITECTURES[architecture or ("A" if ctx.slot == "cifar10" else "D")]
+    plan = plan._replace(cells=cells or plan.cells)
     reductions = (plan.cells // 3, 2 * plan.cells // 3)
     c = ctx.channels(plan.channels, multiple=2)
     first, second, c_before, c_previous = _stems(ctx, stem, c)
-    cells = nn.ModuleList()
+    built = nn.ModuleList()
     after_reduction = second is not None
     for i in range(plan.cells):
         reduces = i in reductions
         c = 2 * c if reduces else c
-        cells.append(BnasCell(plan, c_before, c_previous, c, reduces=reduces, after_reduction=after_reduction))
+        built.append(BnasCell(plan, c_before, c_previous, c, reduces=reduces, after_reduction=after_reduction))
         c_before, c_previous, after_reduction = c_previous, 4 * c, reduces
-    network = BnasNet(first, second, cells, nn.Linear(4 * c, ctx.num_classes))
+    network = BnasNet(first, second, built, nn.Linear(4 * c, ctx.num_classes))
     for module in network.modules():
         if isinstance(module, ScaledSign):
             module.gradient = weight_gradient

@@ -27,6 +27,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("resnet18-abc", {"weight_bases": 3, "activation_bases": 5}),
     ("resnet18-pcnn", {"projections": 2}),
     ("bidensenet-xnor", {"depth": 28, "stem": "imagenet"}),
+    ("bnas", {"cells": 4}),
 ]
 IDS = [family + "".join(f"-{k}-{v}" for k, v in options.items()) for family, options in VARIANTS]
 
@@ -54,14 +55,17 @@ def test_one_step_gives_every_parameter_a_finite_gradient(
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.isfinite().all()), name
-        assert bool((parameter.grad != 0).any()) != _cannot_learn(family, slot, name), name
+        assert bool((parameter.grad != 0).any()) != _cannot_learn(family, options, slot, name), name
     AfterStep(model)()
 
 
-def _cannot_learn(family: str, slot: Slot, name: str) -> bool:
+def _cannot_learn(family: str, options: dict[str, Any], slot: Slot, name: str) -> bool:
     """BNAS-A's two reduction cells read one of their two inputs only."""
-    reductions = ("cells.6.preprocess1.", "cells.13.preprocess1.")
-    return family == "bnas" and slot == "cifar10" and name.startswith(reductions)
+    idle = {
+        None: ("cells.6.preprocess1.", "cells.13.preprocess1."),
+        4: ("cells.1.preprocess1.", "cells.2.preprocess1."),
+    }
+    return family == "bnas" and slot == "cifar10" and name.startswith(idle[options.get("cells")])
 
 
 class Convolutions(TorchFunctionMode):
@@ -211,6 +215,19 @@ def test_drop_path_reaches_the_cells_of_bnas() -> None:
     assert any(isinstance(m, DropPath) for m in model.modules())
 
 
+@pytest.mark.parametrize(
+    ("options", "strides"),
+    [
+        ({}, [1] * 6 + [2] + [1] * 6 + [2] + [1] * 6),
+        ({"cells": 8}, [1, 1, 2, 1, 1, 2, 1, 1]),
+        ({"cells": 3}, [1, 2, 2]),
+    ],
+)
+def test_reductions_of_bnas_stand_at_its_thirds(options: dict[str, Any], strides: list[int]) -> None:
+    model: Any = tiny("bnas", options)
+    assert [cell.stride for cell in model.cells] == strides
+
+
 def test_xnor_rows_take_the_binarisation_of_params() -> None:
     binarize = block(BinarizeParams, weight_scale="channel", activation_clip=0.7, weight_clip=0.9)
     for layout in ("bars", "plain"):
@@ -244,6 +261,7 @@ def test_a_built_network_computes_the_same_after_saving_and_loading() -> None:
         ("resnet18-pcnn", {"projections": 3}, "projections"),
         ("resnet18-irnet", {"t_min": 0.0}, "t_min"),
         ("resnet18-xnor", {"layout": 1}, "layout"),
+        ("bnas", {"cells": 2}, "cells"),
     ],
 )
 def test_wrong_families_and_options_are_named(family: str, options: dict[str, Any], words: str) -> None:
