@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,6 +127,11 @@ class Results:
                     _expect(path, key, getattr(metrics, key), value)
             check_one_split([self._runs[name]])
         return self._runs[name]
+
+    def beyond(self, printed: Collection[str], *groups: str) -> list[Runs]:
+        """Experiments of some groups that are trained at this scale, and of which the paper prints no row."""
+        rows = [e for e in self.grid if e.group in groups and e.name not in printed]
+        return [self.runs(e.name) for e in rows if e.reason is None and e.evaluated]
 
     def genotypes(self, name: str) -> dict[int, Genotype]:
         """Derived architectures by seed."""

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def table(results: Results) -> Table:
     """The eight ablations and the full method in printed order, then other ablations of the grid."""
     printed = {row.experiment: row for row in table1()}
-    extras = [e.name for e in results.grid if e.group == "ablations" and e.name not in printed and e.evaluated]
-    many = [results.runs(name) for name in (*printed, *extras)]
+    many = [*map(results.runs, printed), *results.beyond(printed, "ablations")]
     refuse_empty(results, many, "table1")
     check_one_split(many)
     claims = results.params.report.claims

@@ -14,8 +14,7 @@ from bars.report.tree import Results, Runs, check_one_split, refuse_empty
 def table(results: Results) -> Table:
     """Every printed row in printed order, then the networks of the grid that are beyond the paper."""
     names = [row.experiment for row in table2()]
-    extras = [e.name for g in ("searched", "baselines") for e in results.grid if e.group == g and e.name not in names]
-    printed, beyond = [results.runs(name) for name in names], [results.runs(name) for name in extras]
+    printed, beyond = [results.runs(name) for name in names], results.beyond(names, "searched", "baselines")
     all_runs = [*printed, *beyond]
     refuse_empty(results, all_runs, "table2")
     check_one_split(all_runs)
