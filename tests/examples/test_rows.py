@@ -19,6 +19,7 @@ STUDIES = [
     ("examples/search-sweep.yaml", "smoke"),
     ("examples/search-sweep.yaml", "cpu"),
     ("examples/template-sweep.yaml", "cpu"),
+    ("examples/bfloat16.yaml", "cpu"),
 ]
 
 
