@@ -94,7 +94,7 @@ def test_built_counts_are_of_printed_baselines() -> None:
 
 
 def test_built_counts_are_those_of_the_built_networks() -> None:
-    grid = Grid(load_params(Path(__file__).parents[2] / "params.yaml"), "smoke")
+    grid = Grid(load_params(Path(__file__).parents[2] / "params.yaml"), "paper")
     sizes = {"cifar10": (32, 10), "imagenet": (224, 1000)}
     for (name, variant), counts in built_counts().items():
         if variant:
