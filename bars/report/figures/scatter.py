@@ -27,8 +27,8 @@ COSTS = ("flops", "biops", "params", "equivalent_ops_64")
 def many_runs(results: Results) -> list[Runs]:
     """BARS-A to -C and the baselines of the slot, printed ones first."""
     printed = [row.experiment for row in table2() if row.slot == SLOT]
-    beyond = [e.name for e in results.grid if e.slot == SLOT and e.group in ("searched", "baselines")]
-    return [results.runs(name) for name in dict.fromkeys([*printed, *beyond])]
+    beyond = results.beyond(printed, "searched", "baselines")
+    return [*map(results.runs, printed), *(runs for runs in beyond if runs.experiment and runs.experiment.slot == SLOT)]
 
 
 def data(results: Results, name: str) -> list[dict[str, Any]]:
