@@ -337,6 +337,19 @@ def test_the_data_log_counts_images(folder: Path) -> None:
     assert "data cifar10: split: 40 train, 40 valid, 40 test" in err
 
 
+def test_retraining_needs_the_records_of_a_search_but_not_its_weights(grid: Grid) -> None:
+    """So rows of a landed study, which has none, can be trained again."""
+    before = {file: made(grid, "a", "retrain", file).read_bytes() for file in paths.OUTPUTS["retrain"]}
+    weights = made(grid, "a", "search", "supernet.pt")
+    whole = weights.read_bytes()
+    weights.unlink()
+    try:
+        stage("retrain a")
+    finally:
+        weights.write_bytes(whole)
+    assert {file: made(grid, "a", "retrain", file).read_bytes() for file in paths.OUTPUTS["retrain"]} == before
+
+
 # --------------------------------------------------------------------------------------------------- interrupted
 HALF: dict[str, tuple[str, str, str, bool]] = {  # the file, the command that meets it, what it says, removed or cut
     "a split cut short": ("data/cifar10/split.json", "search", "does not chain", False),
