@@ -1,12 +1,14 @@
 // What a binary unit, its batch norm, its shortcuts and its width masks do element by element, each in one or two
 // passes over memory. The formulas are those of unit_passes.py, and of the callers of native.py, which compute the same with torch.
 //
-// A feature map is channels-last and float32: [pixels of all images][channels]. A loop runs over the channels of
-// several pixels at once, and of all edges that read a map, so that it is long enough for vectors; what belongs to a
+// A feature map is channels-last: [pixels of all images][channels], in float32 or, compiled with BFLOAT16, in bfloat16.
+// Vectors over channels are float32, and so is all arithmetic: what belongs to a map is rounded where it is written. A loop runs over the channels
+// of several pixels at once, and of all edges that read a map, so that it is long enough for vectors; what belongs to a
 // channel is repeated as often.
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -16,6 +18,26 @@ namespace {
 constexpr long kWidth = 128;  // floats of one loop, where pixels follow each other without a gap
 constexpr long kBlock = 2048;  // floats that stay in the nearest cache
 constexpr int kRows = 32;     // loops between two additions to the sums in double precision
+
+// The upper half of a float32.
+struct Half {
+  std::uint16_t bits;
+};
+
+inline float read(float x) { return x; }
+inline float read(Half x) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(x.bits) << 16); }
+inline void write(float& to, float x) { to = x; }
+inline void write(Half& to, float x) {  // to the nearest, to even between two; what is not a number stays so
+  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);
+  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  to.bits = static_cast<std::uint16_t>(x != x ? 0x7fc0u : rounded);
+}
+
+#ifdef BFLOAT16
+using Value = Half;
+#else
+using Value = float;
+#endif
 
 struct Map {
   long pixels, channels;
@@ -81,37 +103,36 @@ class Sums {
 // Of so many pixels the channels of one edge, as they are read by all edges: [pixels][edges][channels].
 class Rows {
  public:
-  Rows(const float* x, long channels, long edges, const Map& map)
+  Rows(const Value* x, long channels, long edges, const Map& map)
       : x_(x), channels_(channels), edges_(edges), wide_(edges == 1 ? 0 : map.width()) {}
 
-  const float* at(long pixel, long floats) {
-    const float* from = x_ + pixel * channels_;
+  const Value* at(long pixel, long values) {
+    const Value* from = x_ + pixel * channels_;
     if (edges_ == 1) return from;
-    for (float* to = wide_.data(); to < wide_.data() + floats; from += channels_)
+    for (Value* to = wide_.data(); to < wide_.data() + values; from += channels_)
       for (long g = 0; g < edges_; ++g, to += channels_) copy(from, to, channels_);
     return wide_.data();
   }
 
-  static void copy(const float* from, float* __restrict to, long n) {
+  static void copy(const Value* from, Value* __restrict to, long n) {
     long i = 0;
-    for (; i + 8 <= n; i += 8) std::memcpy(to + i, from + i, 8 * sizeof(float));
+    for (; i + 8 <= n; i += 8) std::memcpy(to + i, from + i, 8 * sizeof(Value));
     for (; i < n; ++i) to[i] = from[i];
   }
 
  private:
-  const float* x_;
+  const Value* x_;
   long channels_, edges_;
-  std::vector<float> wide_;
+  std::vector<Value> wide_;
 };
 
-// to[i] += factor * from[i], by eights where there are so many.
-inline void add(const float* from, float factor, float* __restrict to, long n) {
-  long i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; ++j) to[i + j] += factor * from[i + j];
-  for (; i < n; ++i) to[i] += factor * from[i];
+// to[i] += factor * from[i].
+template <class From, class To>
+inline void add(const From* from, float factor, To* __restrict to, long n) {
+  for (long i = 0; i < n; ++i) write(to[i], read(to[i]) + factor * read(from[i]));
 }
 
+inline float rectified(float x) { return x > 0.0f ? x : (x != x ? x : 0.0f); }
 inline float sign(float x) { return x < 0.0f ? -1.0f : 1.0f; }  // +1 at both zeros and where x is not a number
 
 }  // namespace
@@ -119,32 +140,34 @@ inline float sign(float x) { return x < 0.0f ? -1.0f : 1.0f; }  // +1 at both ze
 extern "C" {
 
 // signs[p][g][c] = sign(normed[p][c] * gain[g][c] + bias[g][c]); gain and bias may be null.
-void signs(const float* normed, const float* gain, const float* bias, float* out, long pixels, long channels,
+void signs(const Value* normed, const float* gain, const float* bias, Value* out, long pixels, long channels,
            long edges) {
   const Map map{pixels, edges * channels, true};
   const auto a = repeated(gain, map, 1.0f), b = repeated(bias, map, 0.0f);
   Rows rows(normed, channels, edges, map);
   map.each([&](long pixel, long n) {
-    const float *x = rows.at(pixel, n), *ga = a.data(), *bi = b.data();
-    float* __restrict s = out + pixel * map.channels;
-    for (long i = 0; i < n; ++i) s[i] = sign(x[i] * ga[i] + bi[i]);
+    const Value* x = rows.at(pixel, n);
+    const float *ga = a.data(), *bi = b.data();
+    Value* __restrict s = out + pixel * map.channels;
+    for (long i = 0; i < n; ++i) write(s[i], sign(read(x[i]) * ga[i] + bi[i]));
   });
 }
 
 // y = max(0, y + affine(normed)), in place, the second term where `shortcut`; totals[g] += scale[g] * y, where given.
-void output(float* y, const float* normed, const float* gain, const float* bias, long shortcut, float* const* totals,
+void output(Value* y, const Value* normed, const float* gain, const float* bias, long shortcut, Value* const* totals,
             const float* scale, long pixels, long channels, long edges) {
   const Map map{pixels, edges * channels, true};
   const auto a = repeated(gain, map, 1.0f), b = repeated(bias, map, 0.0f);
   Rows rows(normed, channels, edges, map);
   map.each([&](long pixel, long n) {
     const float *ga = a.data(), *bi = b.data();
-    float* __restrict out = y + pixel * map.channels;
+    Value* __restrict out = y + pixel * map.channels;
     if (shortcut) {
-      const float* x = rows.at(pixel, n);
-      for (long i = 0; i < n; ++i) out[i] = out[i] + (x[i] * ga[i] + bi[i]);
+      const Value* x = rows.at(pixel, n);
+      for (long i = 0; i < n; ++i) write(out[i], rectified(read(out[i]) + (read(x[i]) * ga[i] + bi[i])));
+    } else {
+      for (long i = 0; i < n; ++i) write(out[i], rectified(read(out[i])));
     }
-    for (long i = 0; i < n; ++i) out[i] = out[i] > 0.0f ? out[i] : (out[i] != out[i] ? out[i] : 0.0f);
     if (!totals) return;
     const long run = edges == 1 ? n : channels;
     for (long i = 0, p = pixel; i < n; ++p)
@@ -154,26 +177,28 @@ void output(float* y, const float* normed, const float* gain, const float* bias,
 
 // dy[p][g][c] = grad[g][p][c] where y > 0; d_scale[g] = sum of grad * y, where asked for. `step` is from one pixel of
 // grad[g] to its next.
-void output_backward(const float* const* grads, const long* step, const float* y, float* dy, float* d_scale,
+void output_backward(const Value* const* grads, const long* step, const Value* y, Value* dy, float* d_scale,
                      long pixels, long channels, long edges) {
   const bool alone = edges == 1;
   const Map map{pixels, edges * channels, !alone || step[0] == channels};
   Sums sums(map);
-  std::vector<float> wide(alone ? 0 : map.width());
+  std::vector<Value> wide(alone ? 0 : map.width());
   map.each([&](long pixel, long n) {
-    const float *grad = alone ? grads[0] + pixel * step[0] : wide.data(), *out = y + pixel * map.channels;
+    const Value *grad = alone ? grads[0] + pixel * step[0] : wide.data(), *out = y + pixel * map.channels;
     if (!alone)
       for (long i = 0, p = pixel; i < n; ++p)
         for (long g = 0; g < edges; ++g, i += channels) Rows::copy(grads[g] + p * step[g], wide.data() + i, channels);
-    float *__restrict d = dy + pixel * map.channels, *__restrict sum = sums.part();
+    Value* __restrict d = dy + pixel * map.channels;
+    float* __restrict sum = sums.part();
     if (d_scale) {
       for (long i = 0; i < n; ++i) {
-        d[i] = out[i] > 0.0f ? grad[i] : 0.0f;
-        sum[i] += grad[i] * out[i];
+        const float passed = read(grad[i]), value = read(out[i]);
+        write(d[i], value > 0.0f ? passed : 0.0f);
+        sum[i] += passed * value;
       }
       sums.next();
     } else {
-      for (long i = 0; i < n; ++i) d[i] = out[i] > 0.0f ? grad[i] : 0.0f;
+      for (long i = 0; i < n; ++i) write(d[i], read(out[i]) > 0.0f ? read(grad[i]) : 0.0f);
     }
   });
   if (!d_scale) return;
@@ -184,8 +209,8 @@ void output_backward(const float* const* grads, const long* step, const float* y
 
 // From dx, the gradient of the signs, and dy: d_normed, added to what is there; d_gain and d_bias [g][c] and
 // through[c] = sum of dx * sign over pixels and edges, each where asked for.
-void signs_backward(const float* dx, const float* dy, const float* normed, const float* gain, const float* bias,
-                    const float* scale, float bound, long shortcut, float* d_normed, long first, float* d_gain,
+void signs_backward(const Value* dx, const Value* dy, const Value* normed, const float* gain, const float* bias,
+                    const float* scale, float bound, long shortcut, Value* d_normed, long first, float* d_gain,
                     float* d_bias, float* through, long pixels, long channels, long edges) {
   const Map map{pixels, edges * channels, true};
   const auto a = repeated(gain, map, 1.0f), b = repeated(bias, map, 0.0f);
@@ -194,36 +219,44 @@ void signs_backward(const float* dx, const float* dy, const float* normed, const
   const auto f = repeated(factors.data(), map, 0.0f);
   Rows rows(normed, channels, edges, map);
   Sums masked(map), gains(map), biases(map);
-  std::vector<float> inner(map.width());
+  std::vector<float> inner(map.width()), joined(map.width() / edges);
   map.each([&](long pixel, long n) {
     const long at = pixel * map.channels;
-    const float *x = rows.at(pixel, n), *d = dx + at, *carried = shortcut ? dy + at : d;
+    const Value *x = rows.at(pixel, n), *d = dx + at, *carried = shortcut ? dy + at : d;
     const float *ga = a.data(), *bi = b.data(), *fa = f.data();
     float* __restrict own = inner.data();
     if (through) {
       float* __restrict sum = masked.part();
-      for (long i = 0; i < n; ++i) sum[i] += d[i] * sign(x[i] * ga[i] + bi[i]);
+      for (long i = 0; i < n; ++i) sum[i] += read(d[i]) * sign(read(x[i]) * ga[i] + bi[i]);
       masked.next();
     }
     for (long i = 0; i < n; ++i) {
-      const float inside = std::fabs(x[i] * ga[i] + bi[i]) <= bound ? d[i] : 0.0f;
-      own[i] = inside + fa[i] * carried[i];
+      const float inside = std::fabs(read(x[i]) * ga[i] + bi[i]) <= bound ? read(d[i]) : 0.0f;
+      own[i] = inside + fa[i] * read(carried[i]);
     }
     if (d_gain) {
       float *__restrict sg = gains.part(), *__restrict sb = biases.part();
       for (long i = 0; i < n; ++i) {
-        sg[i] += own[i] * x[i];
+        sg[i] += own[i] * read(x[i]);
         sb[i] += own[i];
       }
       gains.next();
       biases.next();
     }
-    float* into = d_normed + pixel * channels;
-    if (first) std::fill(into, into + n / edges, 0.0f);
+    Value* into = d_normed + pixel * channels;
     for (long i = 0; i < n; ++i) own[i] *= ga[i];
-    const long run = edges == 1 ? n : channels;
-    for (long i = 0; i < n; into += run)
-      for (long g = 0; g < edges; ++g, i += run) add(own + i, 1.0f, into, run);
+    const float* whole = own;
+    if (edges > 1) {
+      float* sum = joined.data();
+      std::fill(sum, sum + n / edges, 0.0f);
+      for (long i = 0; i < n; sum += channels)
+        for (long g = 0; g < edges; ++g, i += channels) add(own + i, 1.0f, sum, channels);
+      whole = joined.data();
+    }
+    if (first)
+      for (long i = 0; i < n / edges; ++i) write(into[i], whole[i]);
+    else
+      add(whole, 1.0f, into, n / edges);
   });
   if (d_gain) {
     gains.write(d_gain);
@@ -240,17 +273,20 @@ void signs_backward(const float* dx, const float* dy, const float* normed, const
 }
 
 // Batch norm without affine part: out = (x - mean) * inverse, inverse = 1 / sqrt(variance + epsilon).
-void norm(const float* x, float* out, float* mean, float* variance, float* inverse, float epsilon, long pixels,
+void norm(const Value* x, Value* out, float* mean, float* variance, float* inverse, float epsilon, long pixels,
           long channels) {
   const Map map{pixels, channels, true};
   // Relative to the first pixel, so that a mean that is large beside the deviation costs no digits.
-  const auto origin = repeated(x, map, 0.0f);
+  std::vector<float> beginning(channels);
+  for (long c = 0; c < channels; ++c) beginning[c] = read(x[c]);
+  const auto origin = repeated(beginning.data(), map, 0.0f);
   Sums first(map), second(map);
   map.each([&](long pixel, long n) {
-    const float *from = x + pixel * channels, *o = origin.data();
+    const Value* from = x + pixel * channels;
+    const float* o = origin.data();
     float *__restrict s = first.part(), *__restrict q = second.part();
     for (long i = 0; i < n; ++i) {
-      const float d = from[i] - o[i];
+      const float d = read(from[i]) - o[i];
       s[i] += d;
       q[i] += d * d;
     }
@@ -266,22 +302,23 @@ void norm(const float* x, float* out, float* mean, float* variance, float* inver
   }
   const auto m = repeated(mean, map, 0.0f), v = repeated(inverse, map, 1.0f);
   map.each([&](long pixel, long n) {
-    const float *from = x + pixel * channels, *mp = m.data(), *vp = v.data();
-    float* __restrict to = out + pixel * channels;
-    for (long i = 0; i < n; ++i) to[i] = (from[i] - mp[i]) * vp[i];
+    const Value* from = x + pixel * channels;
+    const float *mp = m.data(), *vp = v.data();
+    Value* __restrict to = out + pixel * channels;
+    for (long i = 0; i < n; ++i) write(to[i], (read(from[i]) - mp[i]) * vp[i]);
   });
 }
 
 // dx = inverse * (grad - mean(grad) - out * mean(grad * out)), from what `norm` wrote.
-void norm_backward(const float* grad, const float* out, const float* inverse, float* dx, long pixels, long channels) {
+void norm_backward(const Value* grad, const Value* out, const float* inverse, Value* dx, long pixels, long channels) {
   const Map map{pixels, channels, true};
   Sums first(map), second(map);
   map.each([&](long pixel, long n) {
-    const float *g = grad + pixel * channels, *o = out + pixel * channels;
+    const Value *g = grad + pixel * channels, *o = out + pixel * channels;
     float *__restrict s = first.part(), *__restrict q = second.part();
     for (long i = 0; i < n; ++i) {
-      s[i] += g[i];
-      q[i] += g[i] * o[i];
+      s[i] += read(g[i]);
+      q[i] += read(g[i]) * read(o[i]);
     }
     first.next();
     second.next();
@@ -294,73 +331,79 @@ void norm_backward(const float* grad, const float* out, const float* inverse, fl
   const auto v = repeated(inverse, map, 1.0f), p = repeated(plain.data(), map, 0.0f);
   const auto a = repeated(along.data(), map, 0.0f);
   map.each([&](long pixel, long n) {
-    const float *g = grad + pixel * channels, *o = out + pixel * channels;
+    const Value *g = grad + pixel * channels, *o = out + pixel * channels;
     const float *vp = v.data(), *pp = p.data(), *ap = a.data();
-    float* __restrict to = dx + pixel * channels;
-    for (long i = 0; i < n; ++i) to[i] = vp[i] * (g[i] - pp[i] - o[i] * ap[i]);
+    Value* __restrict to = dx + pixel * channels;
+    for (long i = 0; i < n; ++i) write(to[i], vp[i] * (read(g[i]) - pp[i] - read(o[i]) * ap[i]));
   });
 }
 
 // totals[e] += scale[e] * x; without scale, each is 1.
-void add_scaled(const float* x, float* const* totals, const float* scale, long edges, long size) {
+void add_scaled(const Value* x, Value* const* totals, const float* scale, long edges, long size) {
   for (long from = 0; from < size; from += kBlock) {
     const long n = std::min(kBlock, size - from);
     for (long e = 0; e < edges; ++e) {
-      const float *source = x + from, factor = scale ? scale[e] : 1.0f;
-      float* __restrict total = totals[e] + from;
-      for (long i = 0; i < n; ++i) total[i] += factor * source[i];
+      const Value* source = x + from;
+      const float factor = scale ? scale[e] : 1.0f;
+      Value* __restrict total = totals[e] + from;
+      for (long i = 0; i < n; ++i) write(total[i], read(total[i]) + factor * read(source[i]));
     }
   }
 }
 
 // dx = sum over e of scale[e] * grad[e]; d_scale[e] = sum of grad[e] * x, where asked for.
-void add_scaled_backward(const float* const* grads, const long* step, const float* x, const float* scale, float* dx,
+void add_scaled_backward(const Value* const* grads, const long* step, const Value* x, const float* scale, Value* dx,
                          float* d_scale, long pixels, long channels, long edges) {
-  for (long e = 0; e < edges; ++e) {
-    const Map map{pixels, channels, step[e] == channels};
-    const float factor = scale ? scale[e] : 1.0f;
-    Sums sums(map);
-    map.each([&](long pixel, long n) {
-      const float* g = grads[e] + pixel * step[e];
-      float* __restrict to = dx + pixel * channels;
-      if (e == 0)
-        for (long i = 0; i < n; ++i) to[i] = factor * g[i];
-      else
-        for (long i = 0; i < n; ++i) to[i] += factor * g[i];
-      if (d_scale) {
-        const float* from = x + pixel * channels;
-        float* __restrict sum = sums.part();
-        for (long i = 0; i < n; ++i) sum[i] += g[i] * from[i];
-        sums.next();
-      }
-    });
-    if (d_scale) d_scale[e] = static_cast<float>(sums.all());
-  }
+  bool dense = true;
+  for (long e = 0; e < edges; ++e) dense = dense && step[e] == channels;
+  const Map map{pixels, channels, dense};
+  std::vector<Sums> sums(edges, Sums(map));
+  std::vector<float> joined(map.width());
+  map.each([&](long pixel, long n) {
+    const Value* from = x + pixel * channels;
+    float* __restrict total = joined.data();
+    for (long e = 0; e < edges; ++e) {
+      const Value* g = grads[e] + pixel * step[e];
+      const float factor = scale ? scale[e] : 1.0f;
+      if (e == 0) std::fill(total, total + n, 0.0f);
+      for (long i = 0; i < n; ++i) total[i] += factor * read(g[i]);
+      if (!d_scale) continue;
+      float* __restrict sum = sums[e].part();
+      for (long i = 0; i < n; ++i) sum[i] += read(g[i]) * read(from[i]);
+      sums[e].next();
+    }
+    Value* __restrict to = dx + pixel * channels;
+    for (long i = 0; i < n; ++i) write(to[i], total[i]);
+  });
+  for (long e = 0; d_scale && e < edges; ++e) d_scale[e] = static_cast<float>(sums[e].all());
 }
 
 // out = x * mask, a factor per channel.
-void masked(const float* x, const float* mask, float* out, long pixels, long channels) {
+void masked(const Value* x, const float* mask, Value* out, long pixels, long channels) {
   const Map map{pixels, channels, true};
   const auto m = repeated(mask, map, 1.0f);
   map.each([&](long pixel, long n) {
-    const float *from = x + pixel * channels, *factor = m.data();
-    float* __restrict to = out + pixel * channels;
-    for (long i = 0; i < n; ++i) to[i] = from[i] * factor[i];
+    const Value* from = x + pixel * channels;
+    const float* factor = m.data();
+    Value* __restrict to = out + pixel * channels;
+    for (long i = 0; i < n; ++i) write(to[i], read(from[i]) * factor[i]);
   });
 }
 
 // dx = grad * mask; d_mask = sum of grad * x, where asked for.
-void masked_backward(const float* grad, long step, const float* x, const float* mask, float* dx, float* d_mask,
+void masked_backward(const Value* grad, long step, const Value* x, const float* mask, Value* dx, float* d_mask,
                      long pixels, long channels) {
   const Map map{pixels, channels, step == channels};
   const auto m = repeated(mask, map, 1.0f);
   Sums sums(map);
   map.each([&](long pixel, long n) {
-    const float *g = grad + pixel * step, *from = x + pixel * channels, *factor = m.data();
-    float *__restrict to = dx + pixel * channels, *__restrict sum = sums.part();
+    const Value *g = grad + pixel * step, *from = x + pixel * channels;
+    const float* factor = m.data();
+    Value* __restrict to = dx + pixel * channels;
+    float* __restrict sum = sums.part();
     for (long i = 0; i < n; ++i) {
-      to[i] = g[i] * factor[i];
-      sum[i] += g[i] * from[i];
+      write(to[i], read(g[i]) * factor[i]);
+      sum[i] += read(g[i]) * read(from[i]);
     }
     sums.next();
   });

@@ -1,7 +1,7 @@
 """The elementwise parts of a searched network in few passes over memory: native.cpp, called on tensors.
 
-Each function has a plain form in torch, which computes the same and is taken where a tensor is not float32,
-channels-last and on a CPU.
+Each function has a plain form in torch, which computes the same and is taken where a tensor is of another type than the
+passes, not channels-last or not on a CPU.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ Argument = Tensor | ctypes.Array[ctypes.c_void_p] | ctypes.Array[ctypes.c_long] 
 
 
 class Native:
-    """The functions of native.cpp on tensors, whose shapes the caller has checked. Raises BuildError."""
+    """The functions of native.cpp on feature maps of float32 or of bfloat16, whose shapes the caller has checked.
 
-    def __init__(self) -> None:
-        compiled = library(SOURCE)
+    Vectors over channels are float32. Raises BuildError.
+    """
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self.dtype = dtype
+        compiled = library(SOURCE, *(("-DBFLOAT16",) if dtype == torch.bfloat16 else ()))
         self._functions = {name: compiled[name] for name in SIGNATURES}
         for name, kinds in SIGNATURES.items():
             self._functions[name].argtypes = [TYPES[kind] for kind in kinds]
@@ -52,8 +56,27 @@ class Native:
         """Call a function with the addresses of tensors, contiguous or channels-last."""
         self._functions[name](*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments])
 
-    def __reduce__(self) -> tuple[type[Native], tuple[()]]:
-        return Native, ()  # a copied or pickled network loads the library anew
+    def __reduce__(self) -> tuple[type[Native], tuple[torch.dtype]]:
+        return Native, (self.dtype,)  # a copied or pickled network loads the library anew
+
+    def fits(self, *tensors: Tensor | None) -> bool:
+        """Whether native.cpp can read the maps: on a CPU, channels-last without gaps, not traced for an export."""
+        if torch.compiler.is_exporting():
+            return False
+        return all(
+            t.dtype == self.dtype and t.device.type == "cpu" and t.is_contiguous(memory_format=LAYOUT)
+            for t in tensors
+            if t is not None
+        )
+
+    def readable(self, grad: Tensor) -> Tensor:
+        """The gradient itself where it is some channels of a channels-last map, else a copy."""
+        _, c, h, w = grad.shape
+        step = grad.stride(3)
+        even = grad.stride(1) == 1 and grad.stride(2) == w * step and grad.stride(0) == h * w * step
+        if even and step >= c and grad.dtype == self.dtype:
+            return grad
+        return grad.to(self.dtype).contiguous(memory_format=LAYOUT)
 
     def kernels(self) -> Kernels:
         """The parts of a unit."""
@@ -61,7 +84,7 @@ class Native:
 
     def signs_of(self, edges: Edges) -> Tensor:
         """As ``unit_passes.signs_of``."""
-        if not fits(edges.normed):
+        if not self.fits(edges.normed):
             return plain.signs_of(edges)
         n, c, h, w = edges.normed.shape
         count = 1 if edges.gain is None else len(edges.gain)
@@ -71,7 +94,7 @@ class Native:
 
     def add_output(self, y: Tensor, edges: Edges, totals: Sequence[Tensor]) -> Tensor:
         """As ``unit_passes.add_output``."""
-        if edges.carried == "pooled twice" or not fits(y, edges.normed, *totals):
+        if edges.carried == "pooled twice" or not self.fits(y, edges.normed, *totals):
             return plain.add_output(y, edges, totals)
         n, c, h, w = y.shape
         count = 1 if edges.gain is None else len(edges.gain)
@@ -84,11 +107,11 @@ class Native:
         self, grads: Sequence[Tensor], y: Tensor, edges: Edges, signs: Tensor | None, needs_scale: bool
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         """As ``unit_passes.output_backward``, but for the input before the sign, which is computed again."""
-        if not fits(y, edges.normed):
+        if not self.fits(y, edges.normed):
             return plain.output_backward(grads, y, edges, signs, needs_scale)
-        grads = [readable(grad) for grad in grads]
+        grads = [self.readable(grad) for grad in grads]
         n, c, h, w = y.shape
-        dy, d_scale = torch.empty_like(y), y.new_empty(len(grads)) if needs_scale else None
+        dy, d_scale = torch.empty_like(y), torch.empty(len(grads)) if needs_scale else None
         shape = (n * h * w, c // len(grads), len(grads))
         self("output_backward", addresses(grads), steps(grads), y, dy, d_scale, *shape)
         return dy, None, self.signs_of(edges) if signs is None else signs, d_scale
@@ -107,12 +130,12 @@ class Native:
     ) -> Gradients:
         """As ``unit_passes.signs_backward``."""
         normed, gain, bias = edges.normed, edges.gain, edges.bias
-        if edges.carried == "pooled twice" or not fits(dx, dy, normed, added_to):
+        if edges.carried == "pooled twice" or not self.fits(dx, dy, normed, added_to):
             return plain.signs_backward(dx, dy, x, signs, edges, mask, clip, needs_affine, added_to)
         n, c, h, w = normed.shape
         into = torch.empty_like(normed) if added_to is None else added_to
         d_gain, d_bias = (v.new_empty(v.shape) if needs_affine and v is not None else None for v in (gain, bias))
-        through = None if mask is None else normed.new_empty(c)
+        through = None if mask is None else torch.empty(c)
         self(
             "signs_backward",
             *(dx, dy, *_read(edges), packed(edges.scale), clip * CLOSED, edges.carried == "same"),
@@ -127,34 +150,15 @@ def _read(edges: Edges) -> tuple[Tensor, Tensor | None, Tensor | None]:
 
 
 # ---------------------------------------------------------------- tensors as native.cpp reads them
-def fits(*tensors: Tensor | None) -> bool:
-    """Whether native.cpp can read them: float32 on a CPU, channels-last without gaps, not traced for an export."""
-    if torch.compiler.is_exporting():
-        return False
-    return all(
-        t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous(memory_format=LAYOUT)
-        for t in tensors
-        if t is not None
-    )
-
-
 def like(x: Tensor, channels: int) -> Tensor:
     """An empty feature map with other channels."""
     n, _, h, w = x.shape
-    return torch.empty((n, channels, h, w), memory_format=LAYOUT)
+    return torch.empty((n, channels, h, w), dtype=x.dtype, memory_format=LAYOUT)
 
 
 def packed(vector: Tensor | None) -> Tensor | None:
-    """A vector without gaps."""
-    return None if vector is None else vector.contiguous()
-
-
-def readable(grad: Tensor) -> Tensor:
-    """The gradient itself where it is some channels of a channels-last map, else a copy."""
-    _, c, h, w = grad.shape
-    step = grad.stride(3)
-    even = grad.stride(1) == 1 and grad.stride(2) == w * step and grad.stride(0) == h * w * step
-    return grad if even and step >= c and grad.dtype == torch.float32 else grad.float().contiguous(memory_format=LAYOUT)
+    """A vector of float32 without gaps."""
+    return None if vector is None else vector.float().contiguous()
 
 
 def steps(grads: Sequence[Tensor]) -> ctypes.Array[ctypes.c_long]:

@@ -19,8 +19,8 @@ class BuildError(Exception):
     """There is no library, and why: one line."""
 
 
-def library(source: Path) -> ctypes.CDLL:
-    """The compiled source from the cache of this user, which a first call fills within seconds.
+def library(source: Path, *defined: str) -> ctypes.CDLL:
+    """The compiled source from the cache of this user, which a first call fills within seconds; ``defined``: -D flags.
 
     Raises BuildError where there is no compiler, no folder to write to, or the compiler does not take the source.
     """
@@ -28,9 +28,9 @@ def library(source: Path) -> ctypes.CDLL:
     if compiler is None:
         raise BuildError("there is no C++ compiler ($CXX or g++)")
     try:
-        built = cache_folder() / f"{source.stem}-{_key(source, Path(compiler))}.so"
+        built = cache_folder() / f"{source.stem}-{_key(source, Path(compiler), defined)}.so"
         if not built.exists():
-            _build(compiler, source, built)
+            _build([compiler, *FLAGS, *defined], source, built)
         return ctypes.CDLL(str(built))
     except (ImportError, OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{source.name} cannot be compiled ({_reason(error)})") from error
@@ -41,11 +41,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bars"
 
 
-def _key(source: Path, compiler: Path) -> str:
+def _key(source: Path, compiler: Path, defined: tuple[str, ...]) -> str:
     """Hash of all that the library's code depends on."""
     there = compiler.resolve()
     stat = there.stat()
-    parts = (source.read_text(), FLAGS, str(there), stat.st_size, stat.st_mtime_ns, sys.platform, _processor())
+    parts = (source.read_text(), FLAGS, defined, str(there), stat.st_size, stat.st_mtime_ns, sys.platform, _processor())
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
@@ -58,7 +58,7 @@ def _processor() -> list[str]:
     return [line for line in lines if line.startswith(("model", "cpu family", "flags", "Features", "CPU part"))]
 
 
-def _build(compiler: str, source: Path, built: Path) -> None:
+def _build(compiler: list[str], source: Path, built: Path) -> None:
     """Compile to a temporary folder and rename; of several processes at once, one compiles and the others wait."""
     import fcntl  # not on every system, and neither is such a compiler
 
@@ -69,7 +69,7 @@ def _build(compiler: str, source: Path, built: Path) -> None:
             return
         with tempfile.TemporaryDirectory(dir=built.parent) as folder:
             temporary = Path(folder) / built.name
-            command = [compiler, *FLAGS, "-o", str(temporary), str(source)]
+            command = [*compiler, "-o", str(temporary), str(source)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
             os.replace(temporary, built)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from bars.models.native import LAYOUT, Native, fits
+from bars.models.native import LAYOUT, Native
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -22,7 +22,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         of_batch = self.training or not self.track_running_stats
-        if self.native is None or not of_batch or not fits(x) or x.numel() == x.shape[1]:
+        if self.native is None or not of_batch or not self.native.fits(x) or x.numel() == x.shape[1]:
             return super().forward(x)
         out: Tensor
         out, mean, variance = NormFunction.apply(x, self.native, self.eps)
@@ -46,7 +46,7 @@ class NormFunction(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, native: Native, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
         n, c, h, w = x.shape
-        out, (mean, variance, inverse) = torch.empty_like(x), x.new_empty(3, c)
+        out, (mean, variance, inverse) = torch.empty_like(x), torch.empty(3, c)
         native("norm", x, out, mean, variance, inverse, epsilon, n * h * w, c)
         ctx.native = native
         ctx.save_for_backward(out, inverse)
@@ -59,5 +59,5 @@ class NormFunction(Function):
         out, inverse = ctx.saved_tensors
         n, c, h, w = out.shape
         dx = torch.empty_like(out)
-        ctx.native("norm_backward", grad.contiguous(memory_format=LAYOUT), out, inverse, dx, n * h * w, c)
+        ctx.native("norm_backward", grad.to(out.dtype).contiguous(memory_format=LAYOUT), out, inverse, dx, n * h * w, c)
         return dx, None, None

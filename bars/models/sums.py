@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from bars.models.native import LAYOUT, Native, addresses, fits, packed, readable, steps
+from bars.models.native import Native, addresses, like, packed, steps
 from bars.models.width import Width, apply_mask
 
 
@@ -18,7 +18,7 @@ def add_scaled(
     totals: Sequence[Tensor], x: Tensor, scales: Sequence[Tensor | None], native: Native | None
 ) -> list[Tensor]:
     """Add x, times each total's scale where it has one, to the totals in place."""
-    if native is None or not fits(x, *totals) or any(total.shape != x.shape for total in totals):
+    if native is None or not native.fits(x, *totals) or any(total.shape != x.shape for total in totals):
         pairs = zip(totals, scales, strict=True)
         return [total.add_(x) if scale is None else total.addcmul_(x, scale) for total, scale in pairs]
     given = [scale for scale in scales if scale is not None]
@@ -40,19 +40,18 @@ class AddScaledFunction(Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale = ctx.saved_tensors
-        read = [readable(grad) for grad in grads]
+        read = [ctx.native.readable(grad) for grad in grads]
         n, c, h, w = grads[0].shape
-        dx = torch.empty((n, c, h, w), memory_format=LAYOUT)
-        d_scale = None if x is None else torch.empty_like(scale)
+        dx, d_scale = like(read[0], c), None if x is None else torch.empty(len(read))
         shape = (n * h * w, c, len(read))
         ctx.native("add_scaled_backward", addresses(read), steps(read), x, packed(scale), dx, d_scale, *shape)
-        return None, dx, d_scale, *grads
+        return None, dx, None if d_scale is None else d_scale.to(scale.dtype), *grads
 
 
 def masked(x: Tensor, width: Width, blocks: int, native: Native | None) -> Tensor:
     """``apply_mask``, by native passes where there are any."""
     mask = width.per_block(blocks)
-    if mask is None or native is None or not fits(x) or mask.dtype != torch.float32:
+    if mask is None or native is None or not native.fits(x) or mask.dtype != torch.float32:
         return apply_mask(x, width, blocks)
     out: Tensor = MaskFunction.apply(native, x, mask)
     return out
@@ -75,7 +74,7 @@ class MaskFunction(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, mask = ctx.saved_tensors
         n, c, h, w = x.shape
-        read, dx = readable(grad), torch.empty_like(x)
+        read, dx = ctx.native.readable(grad), torch.empty_like(x)
         d_mask = mask.new_empty(c) if ctx.needs_input_grad[2] else None
         step = steps([read])[0]
         ctx.native("masked_backward", read, step, x, packed(mask), dx, d_mask, n * h * w, c)

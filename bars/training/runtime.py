@@ -45,7 +45,7 @@ class Runtime:
             _keep_freed_memory()
         bfloat16 = _bfloat16(params, device, note)
         capture, compile_ = _captures(params, device, note), _compiles(params, note)
-        return cls(device, bfloat16, capture, compile_, _native(params, device, bfloat16 or compile_, note))
+        return cls(device, bfloat16, capture, compile_, _native(params, device, bfloat16, compile_, note))
 
     @property
     def precision(self) -> str:
@@ -114,16 +114,16 @@ def _multiplies_bfloat16() -> bool:
     return bool(capabilities.get("amx_bf16", False))
 
 
-def _native(params: RuntimeParams, device: torch.device, other: bool, note: Note) -> Native | None:
-    """The native passes, which compute in float32 with one thread; ``other``: something else is asked for."""
-    if params.passes == "eager" or (params.passes == "auto" and (other or params.threads > 1)):
+def _native(params: RuntimeParams, device: torch.device, bfloat16: bool, compiled: bool, note: Note) -> Native | None:
+    """The native passes, which compute with one thread."""
+    if params.passes == "eager" or (params.passes == "auto" and (compiled or params.threads > 1)):
         return None
-    if device.type != "cpu" or other:
+    if device.type != "cpu" or compiled:
         if params.passes == "native":
-            note("runtime.passes: native ones are for float32 on a CPU, uncompiled; computing with torch's")
+            note("runtime.passes: native ones are for a CPU, uncompiled; computing with torch's")
         return None
     try:
-        return Native()
+        return Native(torch.bfloat16 if bfloat16 else torch.float32)
     except BuildError as error:
         note(f"runtime.passes: {error}; computing with torch's, which is slower")
         return None

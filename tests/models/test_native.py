@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from bars.models.norm import BatchNorm
 from bars.models.sums import add_scaled, masked
 from bars.models.template import Template
 from bars.models.unit import BinaryUnit, use_native
-from bars.models.unit_passes import Edges
+from bars.models.unit_passes import Edges, Kernels
 from bars.models.width import Width
 from bars.params import BinarizeParams
 from tests.architectures import space_params
@@ -153,6 +154,104 @@ def test_signs_of_special_values_are_those_of_torch() -> None:
     expected = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0] * 20).view(2, 5, 4, 4)
     assert torch.equal(Native().signs_of(Edges(x, None, None, None, "nothing")), expected)
     assert torch.equal(binary_sign(x), expected)
+
+
+# ---------------------------------------------------------------- in bfloat16
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of the functions of native.cpp that were called."""
+    names: set[str] = set()
+    whole = Native.__call__
+
+    def call(self: Native, name: str, *arguments: Any) -> None:
+        names.add(name)
+        whole(self, name, *arguments)
+
+    monkeypatch.setattr(Native, "__call__", call)
+    return names
+
+
+def rounded_once(ours: Tensor | None, exact: Tensor | None, times: int = 1) -> None:
+    """A map in bfloat16 is what float32 gives, rounded to 8 bits, or more ``times`` in turn; a vector is float32."""
+    assert ours is not None and exact is not None
+    if ours.ndim == 4:
+        assert ours.dtype == torch.bfloat16
+        largest = float(exact.abs().max()) if times > 1 else 0.0
+        torch.testing.assert_close(ours.float(), exact, rtol=2**-8, atol=1e-6 + (times - 1) * largest * 2**-8)
+    else:
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("edges", [1, 3])
+@pytest.mark.parametrize("channels", [1, 5, 16, 200])
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_in_bfloat16_what_surrounds_a_convolution_is_rounded_once(
+    edges: int, channels: int, shortcut: bool, called: set[str]
+) -> None:
+    torch.manual_seed(0)
+    half = Native(torch.bfloat16)
+    some = [last(torch.randn(3, c * channels, 4, 4).bfloat16()) for c in (1, edges, edges, edges, 1)]
+    normed, y, dx, dy, before = some
+    totals, grads = ([last(torch.randn(3, channels, 4, 4).bfloat16()) for _ in range(edges)] for _ in range(2))
+    gain, bias, scale = torch.rand(edges, channels) + 0.5, torch.randn(edges, channels), torch.rand(edges)
+    mask = torch.rand(channels)
+
+    def edges_of(x: Tensor) -> Edges:
+        return Edges(x, gain, bias, scale, "same" if shortcut else "nothing")
+
+    def all_of(kernels: Kernels, cast: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
+        """The sums, of outputs as they are stored, and everything else."""
+        own = edges_of(cast(normed))
+        signs, sums = kernels.signs_of(own), [cast(total) for total in totals]
+        found = [*sums, signs, kernels.add_output(cast(y), own, sums)]
+        through = kernels.output_backward([cast(grad) for grad in grads], cast(y).relu_(), own, signs, True)
+        arguments = (cast(dx), cast(dy), through[1], signs, own, mask, 1.3, True)
+        afresh, added = (kernels.signs_backward(*arguments, into) for into in (None, cast(before)))
+        return [*found, through[0], through[3], *afresh, *added]
+
+    pairs = zip(all_of(half.kernels(), torch.clone), all_of(Kernels(), lambda t: last(t.float())), strict=True)
+    for i, (ours, exact) in enumerate(pairs):
+        rounded_once(ours, exact, times=2 if i < edges else 1)
+    assert called == {"signs", "output", "output_backward", "signs_backward"}
+
+
+def test_in_bfloat16_batch_norm_shortcuts_and_masks_are_rounded_once(called: set[str]) -> None:
+    torch.manual_seed(0)
+    x, grad = (last((torch.randn(8, 12, 5, 5) * 3 + 20).bfloat16()) for _ in range(2))
+    mask, scales = torch.rand(6), torch.rand(2).bfloat16()
+    found: list[list[Tensor]] = []
+    for dtype in (torch.bfloat16, torch.float32):
+        native = Native(torch.bfloat16) if dtype == torch.bfloat16 else None
+        leaves = [last(x.to(dtype)).requires_grad_(), mask.clone().requires_grad_(), scales.to(dtype).requires_grad_()]
+        norm = BatchNorm(12, track=False)
+        norm.native = native
+        totals = [last(torch.ones(8, 12, 5, 5, dtype=dtype)) for _ in range(2)]
+        outputs = {
+            "norm": [norm(leaves[0])],
+            "masked": [masked(leaves[0], Width(6, leaves[1]), 2, native)],
+            "add_scaled": add_scaled(totals, leaves[0], list(leaves[2].unbind()), native),
+        }
+        for own in outputs.values():
+            wanted = torch.autograd.grad(own, leaves, [grad.to(dtype) for _ in own], allow_unused=True)
+            found.append([t.detach() for t in (*own, *wanted) if t is not None])
+    for ours, exact in zip(found[:3], found[3:], strict=True):
+        for a, b in zip(ours, exact, strict=True):
+            torch.testing.assert_close(a.float(), b, rtol=2**-8, atol=2**-8)
+    assert called == {f"{name}{way}" for name in ("norm", "masked", "add_scaled") for way in ("", "_backward")}
+
+
+def test_bfloat16_rounds_to_the_nearest_as_torch_does() -> None:
+    """To even between two; infinities and what is not a number stay so."""
+    bits = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    x = last(bits[torch.isfinite(bits.float())].view(1, 1, -1, 1))
+    gain, bias = torch.tensor([[1.0 + 2**-9]]), torch.zeros(1, 1)
+    out = last(torch.zeros_like(x))
+    Native(torch.bfloat16).add_output(out, Edges(x, gain, bias, None, "same"), [])
+    assert torch.equal(out, (x.float() * gain).relu().bfloat16())
+    special = last(torch.tensor([float("nan"), float("inf"), -float("inf")]).view(1, 3, 1, 1).bfloat16())
+    seen = Native(torch.bfloat16).add_output(special.clone(), Edges(special, None, None, None, "nothing"), [])
+    assert torch.equal(seen.isnan(), special.isnan()) and seen[0, 1].isinf() and seen[0, 2] == 0
 
 
 @pytest.mark.parametrize("how", ["float64", "nchw", "bfloat16"])
