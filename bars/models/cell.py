@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from bars.binarize.signs import binary_sign
 from bars.models.native import Native
-from bars.models.staggered import pooled_twice
-from bars.models.sums import add_scaled, masked
+from bars.models.sums import add_scaled, masked, pooled
 from bars.models.template import Template
 from bars.models.unit import BinaryUnit
 from bars.models.width import Width, fit_channels
@@ -160,7 +159,7 @@ class Cell(nn.Module):
         sent = [(head - 1, names[SHORTCUT]) for (tail, head), names in leaving if tail == node and SHORTCUT in names]
         if not sent:
             return
-        carried = pooled_twice(features) if node == 0 and self.stride == 2 else features
+        carried = pooled(features, self.native) if node == 0 and self.stride == 2 else features
         heads, scales = zip(*sent, strict=True)
         sums = add_scaled([totals[head] for head in heads], carried, scales, self.native)
         for head, total in zip(heads, sums, strict=True):
@@ -213,7 +212,7 @@ class Cell(nn.Module):
         if self.shortcut is not None:
             carried: Tensor = self.shortcut(normed, source, target)
             return carried
-        return fit_channels(pooled_twice(x), self.nodes, channels)
+        return fit_channels(pooled(x, self.native), self.nodes, channels)
 
 
 def _zeros(count: int, like: Tensor, channels: int, stride: int) -> list[Tensor]:

@@ -12,6 +12,7 @@ from bars.binarize.activations import ActivationQuantizer
 from bars.binarize.convolution import conv2d, meets_middle_only, middle
 from bars.binarize.layers import BinaryConv2d
 from bars.binarize.weights import ScaledSign
+from bars.models.native import Native
 from bars.models.template import Template
 from bars.models.weight_gradient import QuantiseFunction
 from bars.models.width import Width
@@ -36,6 +37,8 @@ class CellConv2d(BinaryConv2d):
 
     Weight [edges * out_blocks * c_out, in_blocks * c_in, k, k]. Called with signs and with what ``quantised`` returned.
     """
+
+    native: Native | None = None
 
     def __init__(
         self,
@@ -107,8 +110,10 @@ class CellConv2d(BinaryConv2d):
             columns, share = self._shares(source, target)
         if not isinstance(quantizer, ScaledSign):
             return (weight if columns is None else weight * columns).to(dtype)
+        native = self.native
+        native = native if native is not None and native.dtype == dtype and native.fits() else None
         result: Tensor = QuantiseFunction.apply(
-            weight, columns, share, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled"
+            weight, columns, share, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled", native
         )
         return result.to(dtype)
 

@@ -132,6 +132,17 @@ inline void add(const From* from, float factor, To* __restrict to, long n) {
   for (long i = 0; i < n; ++i) write(to[i], read(to[i]) + factor * read(from[i]));
 }
 
+// The sum of f(i) over i < n, of 16 sums in turn so that they are vectors.
+template <class F>
+inline double total(long n, F f) {
+  float parts[16] = {};
+  long i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int j = 0; j < 16; ++j) parts[j] += f(i + j);
+  for (int j = 0; i < n; ++i, ++j) parts[j] += f(i);
+  return std::accumulate(parts, parts + 16, 0.0);
+}
+
 inline float rectified(float x) { return x > 0.0f ? x : (x != x ? x : 0.0f); }
 inline float sign(float x) { return x < 0.0f ? -1.0f : 1.0f; }  // +1 at both zeros and where x is not a number
 
@@ -408,6 +419,90 @@ void masked_backward(const Value* grad, long step, const Value* x, const float* 
     sums.next();
   });
   if (d_mask) sums.write(d_mask);
+}
+
+// out = the mean of 2x2 pixels, each channel twice; height and width are those of the output.
+void pooled_twice(const Value* x, Value* out, long images, long height, long width, long channels) {
+  const long row = 2 * width * channels;
+  for (long line = 0; line < images * height; ++line)
+    for (long w = 0; w < width; ++w) {
+      const Value *above = x + 2 * (line * row + w * channels), *below = above + row;
+      Value* __restrict to = out + 2 * (line * width + w) * channels;
+      for (long c = 0; c < channels; ++c) {
+        const float sum = (read(above[c]) + read(above[c + channels])) + (read(below[c]) + read(below[c + channels]));
+        write(to[2 * c], 0.25f * sum);
+        write(to[2 * c + 1], 0.25f * sum);
+      }
+    }
+}
+
+// The gradient of `pooled_twice`'s input from that of its output.
+void pooled_twice_backward(const Value* grad, Value* dx, long images, long height, long width, long channels) {
+  const long row = 2 * width * channels;
+  for (long line = 0; line < images * height; ++line)
+    for (long w = 0; w < width; ++w) {
+      const Value* from = grad + 2 * (line * width + w) * channels;
+      Value* __restrict to = dx + 2 * (line * row + w * channels);
+      for (long c = 0; c < channels; ++c) {
+        const float quarter = 0.25f * (read(from[2 * c]) + read(from[2 * c + 1]));
+        write(to[c], quarter);
+        write(to[c + channels], quarter);
+        write(to[c + row], quarter);
+        write(to[c + row + channels], quarter);
+      }
+    }
+}
+
+// Of each weight [outputs][row] the mean beta of |weight|, over all of it or over each output channel, and
+// out = beta * sign(weight) * columns. In the mean an entry counts as `share` says, or `even`; without `scaled` beta is 1.
+void quantise(const float* weight, const float* columns, const float* share, float even, long scaled, long per_channel,
+              Value* out, float* beta, long weights, long outputs, long row) {
+  for (long e = 0; e < weights; ++e) {
+    const float* own = weight + e * outputs * row;
+    double whole = 0.0;
+    for (long o = 0; scaled && o < outputs; ++o) {
+      const float *w = own + o * row, *counts = share ? share + o * row : nullptr;
+      const double part = total(row, [&](long i) { return counts ? std::fabs(w[i]) * counts[i] : std::fabs(w[i]); });
+      whole += part;
+      if (per_channel) beta[e * outputs + o] = static_cast<float>(part * (share ? 1.0 : even));
+    }
+    if (!per_channel) beta[e] = scaled ? static_cast<float>(whole * (share ? 1.0 : even)) : 1.0f;
+    for (long o = 0; o < outputs; ++o) {
+      const float *w = own + o * row, scale = beta[per_channel ? e * outputs + o : e];
+      Value* __restrict to = out + (e * outputs + o) * row;
+      for (long i = 0; i < row; ++i) write(to[i], sign(w[i]) * (columns ? columns[i] : 1.0f) * scale);
+    }
+  }
+}
+
+// The weight's gradient: through the sign, where |weight| <= bound, times beta, and (`through_beta`) through beta.
+void quantise_backward(const Value* grad, const float* weight, const float* columns, const float* share, float even,
+                       const float* beta, float bound, long through_beta, long per_channel, float* d_weight,
+                       long weights, long outputs, long row) {
+  std::vector<float> d_beta(outputs);
+  for (long e = 0; e < weights; ++e) {
+    const Value* g = grad + e * outputs * row;
+    const float* w = weight + e * outputs * row;
+    double whole = 0.0;
+    for (long o = 0; through_beta && o < outputs; ++o) {
+      const double part = total(row, [&](long i) {
+        return read(g[o * row + i]) * sign(w[o * row + i]) * (columns ? columns[i] : 1.0f);
+      });
+      whole += part;
+      d_beta[o] = static_cast<float>(part);
+    }
+    if (!per_channel) std::fill(d_beta.begin(), d_beta.end(), static_cast<float>(whole));
+    for (long o = 0; o < outputs; ++o, g += row, w += row) {
+      float* __restrict to = d_weight + (e * outputs + o) * row;
+      const float scale = !through_beta ? 1.0f : beta[per_channel ? e * outputs + o : e];
+      const float* counts = share ? share + o * row : nullptr;
+      for (long i = 0; i < row; ++i) {
+        const float inside = std::fabs(w[i]) <= bound ? read(g[i]) * (columns ? columns[i] : 1.0f) * scale : 0.0f;
+        const float side = w[i] > 0.0f ? 1.0f : (w[i] < 0.0f ? -1.0f : 0.0f);
+        to[i] = inside + (through_beta ? side * (d_beta[o] * (counts ? counts[i] : even)) : 0.0f);
+      }
+    }
+  }
 }
 
 }  // extern "C"

@@ -34,6 +34,10 @@ SIGNATURES = {
     "add_scaled_backward": "ppppppnnn",
     "masked": "pppnn",
     "masked_backward": "pnppppnn",
+    "pooled_twice": "ppnnnn",
+    "pooled_twice_backward": "ppnnnn",
+    "quantise": "pppfnnppnnn",
+    "quantise_backward": "ppppfpfnnpnnn",
 }
 Argument = Tensor | ctypes.Array[ctypes.c_void_p] | ctypes.Array[ctypes.c_long] | int | float | None
 
@@ -94,9 +98,12 @@ class Native:
 
     def add_output(self, y: Tensor, edges: Edges, totals: Sequence[Tensor]) -> Tensor:
         """As ``unit_passes.add_output``."""
-        if edges.carried == "pooled twice" or not self.fits(y, edges.normed, *totals):
-            return plain.add_output(y, edges, totals)
         n, c, h, w = y.shape
+        if not self.fits(y, edges.normed, *totals):
+            return plain.add_output(y, edges, totals)
+        if edges.carried == "pooled twice":  # the same as pooling what has gone through the affine part
+            gain, bias = (None if v is None else v.repeat_interleave(2, dim=1) for v in (edges.gain, edges.bias))
+            edges = Edges(self.pooled_twice(edges.normed), gain, bias, edges.scale, "same")
         count = 1 if edges.gain is None else len(edges.gain)
         into = addresses(totals) if totals else None
         same = edges.carried == "same"
@@ -130,19 +137,35 @@ class Native:
     ) -> Gradients:
         """As ``unit_passes.signs_backward``."""
         normed, gain, bias = edges.normed, edges.gain, edges.bias
-        if edges.carried == "pooled twice" or not self.fits(dx, dy, normed, added_to):
+        if not self.fits(dx, dy, normed, added_to):
             return plain.signs_backward(dx, dy, x, signs, edges, mask, clip, needs_affine, added_to)
+        if edges.carried == "pooled twice":
+            dy = self.pooled_twice_backward(dy)
         n, c, h, w = normed.shape
         into = torch.empty_like(normed) if added_to is None else added_to
         d_gain, d_bias = (v.new_empty(v.shape) if needs_affine and v is not None else None for v in (gain, bias))
         through = None if mask is None else torch.empty(c)
         self(
             "signs_backward",
-            *(dx, dy, *_read(edges), packed(edges.scale), clip * CLOSED, edges.carried == "same"),
+            *(dx, dy, *_read(edges), packed(edges.scale), clip * CLOSED, edges.carried != "nothing"),
             *(into, added_to is None, d_gain, d_bias, through, n * h * w, c, dx.shape[1] // c),
         )
         d_mask = None if through is None or mask is None else plain.mask_gradient(through, mask)
         return Gradients(into, d_gain, d_bias, d_mask)
+
+    def pooled_twice(self, x: Tensor) -> Tensor:
+        """As ``staggered.pooled_twice``, of a map whose sides are even."""
+        n, c, h, w = x.shape
+        out = torch.empty((n, 2 * c, h // 2, w // 2), dtype=x.dtype, memory_format=LAYOUT)
+        self("pooled_twice", x, out, n, h // 2, w // 2, c)
+        return out
+
+    def pooled_twice_backward(self, grad: Tensor) -> Tensor:
+        """As ``staggered.pooled_twice_backward``."""
+        n, c, h, w = grad.shape
+        dx = torch.empty((n, c // 2, 2 * h, 2 * w), dtype=grad.dtype, memory_format=LAYOUT)
+        self("pooled_twice_backward", grad, dx, n, h, w, c // 2)
+        return dx
 
 
 def _read(edges: Edges) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from bars.models.native import Native, addresses, like, packed, steps
+from bars.models.native import LAYOUT, Native, addresses, like, packed, steps
+from bars.models.staggered import pooled_twice
 from bars.models.width import Width, apply_mask
 
 
@@ -46,6 +47,29 @@ class AddScaledFunction(Function):
         shape = (n * h * w, c, len(read))
         ctx.native("add_scaled_backward", addresses(read), steps(read), x, packed(scale), dx, d_scale, *shape)
         return None, dx, None if d_scale is None else d_scale.to(scale.dtype), *grads
+
+
+def pooled(x: Tensor, native: Native | None) -> Tensor:
+    """``pooled_twice``, by native passes where there are any."""
+    if native is None or not native.fits(x) or x.shape[2] % 2 or x.shape[3] % 2:
+        return pooled_twice(x)
+    out: Tensor = PooledFunction.apply(native, x)
+    return out
+
+
+class PooledFunction(Function):
+    """The mean of 2x2 pixels, each channel twice, in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, native: Native, x: Tensor) -> Tensor:
+        ctx.native = native
+        return native.pooled_twice(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        whole = ctx.native.readable(grad).contiguous(memory_format=LAYOUT)
+        return None, ctx.native.pooled_twice_backward(whole)
 
 
 def masked(x: Tensor, width: Width, blocks: int, native: Native | None) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from bars.cost import channels
 from bars.models.cell import Cell, OpChoice
 from bars.models.ends import Head, Stem
+from bars.models.native import Native
+from bars.models.sums import add_scaled
 from bars.models.template import Template
 from bars.models.width import Width
 from bars.params import BinarizeParams, SpaceParams
@@ -80,6 +82,7 @@ class Supernet(nn.Module):
     """
 
     stem_masks: Tensor
+    native: Native | None = None
 
     def __init__(
         self,
@@ -144,7 +147,7 @@ class Supernet(nn.Module):
         draw, so its mask mixes the two widths in that proportion; at a one-hot depth that is exact.
         """
         depth = None if sample.depth is None else sample.depth[s]
-        total = None if depth is None else depth[0].to(x.dtype) * x
+        total = None if depth is None else _added(torch.zeros_like(x), x, depth[0], self.native)
         mask = None if depth is None or own.mask is None else depth[0] * own.mask
         width = own
         source = own
@@ -156,7 +159,7 @@ class Supernet(nn.Module):
             x = cell(x, source, width, self._choice(sample, self.space.cell_type(s, k)))
             source = width
             if depth is not None and total is not None:
-                total = torch.addcmul(total, x, depth[k + 1].to(x.dtype))
+                total = _added(total, x, depth[k + 1], self.native)
                 mask = None if mask is None or width.mask is None else mask + depth[k + 1] * width.mask
         if depth is None or total is None:
             return x, width
@@ -190,6 +193,11 @@ class Supernet(nn.Module):
             return OpChoice(weight)
         names = genotype.cells[cell_type]
         return OpChoice(weight, [self.space.primitives.index(names[edge]) for edge in self.space.edges])
+
+
+def _added(total: Tensor, x: Tensor, share: Tensor, native: Native | None) -> Tensor:
+    """The total, to which x is added in place, times its share."""
+    return add_scaled([total], x, [share.to(x.dtype)], native)[0]
 
 
 def _mixed(shares: Tensor, masks: Tensor) -> Tensor:
