@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bars.training.runtime import Runtime
 from benchmarks.inputs import runtime_params
-from benchmarks.options import Options
+from benchmarks.options import Options, Row
 from benchmarks.timing import environment, markdown, write_json
 
 NAMES = {
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = Options(chosen.rounds, chosen.threads, runtime.device, chosen.quick, chosen.directory, *sizes)
     print(", ".join(f"{key} {value}" for key, value in environment(runtime.device).items()))
     for name in NAMES if "all" in chosen.names else chosen.names:
-        tables = importlib.import_module(f"benchmarks.{name}").measure(options)
-        for title, rows in tables.items():
+        measured: list[Row] = []
+        for title, rows in importlib.import_module(f"benchmarks.{name}").measure(options):
             print(f"\n{name}: {title}\n\n{markdown(rows)}", flush=True)
+            measured += [{"table": title, **row} for row in rows]
         if chosen.out is not None:
             chosen.out.mkdir(parents=True, exist_ok=True)
-            rows = [{"table": title, **row} for title, rows in tables.items() for row in rows]
-            write_json(chosen.out / f"{name}.json", name, rows, runtime.device)
+            write_json(chosen.out / f"{name}.json", name, measured, runtime.device)
     return 0
 
 

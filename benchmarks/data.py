@@ -85,4 +85,4 @@ def measure(options: Options) -> Tables:
         }
         for name, own in seconds.items()
     ]
-    return {f"an epoch of {count} images, {SIZE} pixels, batches of {BATCH}": rows}
+    yield f"an epoch of {count} images, {SIZE} pixels, batches of {BATCH}", rows

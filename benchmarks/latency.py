@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,27 +27,23 @@ from bars.space import Genotype, SearchSpace
 from bars.stages.latency import pinned, written
 from bars.stages.networks import build
 from benchmarks.options import Options, Tables
-from benchmarks.timing import markdown
 
 NETWORKS = ("bars-a-printed", "bars-b-printed", "bars-c-printed", "resnet18-xnor", "resnet18-bireal", "resnet18-float")
 BATCHES, CLASSES, ROUND_S = (1, 64), 10, 0.02
 
 
 def measure(options: Options) -> Tables:
-    """One row per network and batch size; every network and runtime takes its turn in every round."""
+    """One table per batch size, one row per network; every network and runtime takes its turn in every round."""
     grid = Grid(load_params(Path(__file__).parents[1] / "params.yaml"), "smoke" if options.quick else "paper")
     names = NETWORKS[-2:] if options.quick else NETWORKS
-    load = os.getloadavg()[0]
-    with pinned(options.threads), tempfile.TemporaryDirectory() as folder:
-        many = [_Candidate(grid[name], options.threads, Path(folder)) for name in names]
-        rows = []
-        for batch in BATCHES:
-            rows += _rows(many, batch, options)
-            print(markdown(rows), file=sys.stderr, flush=True)  # the larger batch takes minutes
     machine = ", ".join(f"{key} {value}" for key, value in describe().items())
     clock = "processor" if options.threads == 1 else "wall"
-    title = f"{options.threads} thread(s), {clock} time, {options.rounds} rounds, load average {load:.1f} before; "
-    return {title + machine: rows}
+    load = f"load average {os.getloadavg()[0]:.1f} before"
+    title = f"{options.threads} thread(s), {clock} time, {options.rounds} rounds, {load}; {machine}"
+    with pinned(options.threads), tempfile.TemporaryDirectory() as folder:
+        many = [_Candidate(grid[name], options.threads, Path(folder)) for name in names]
+        for batch in BATCHES:
+            yield f"batches of {batch}, {title}", _rows(many, batch, options)
 
 
 class _Candidate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 Row = Mapping[str, Any]
-Tables = Mapping[str, Sequence[Row]]  # by title
+Tables = Iterator[tuple[str, Sequence[Row]]]  # title and rows, each as soon as it is measured
 
 
 @dataclass(frozen=True)

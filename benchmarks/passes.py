@@ -31,14 +31,12 @@ def measure(options: Options) -> Tables:
     sizes = [Size(channels, 1, pixels, 64) for pixels in options.pixels for channels in options.channels]
     sizes = [Size(4, 1, 8, 8)] if options.quick else sizes
     fast = Runtime.resolve(runtime_params(device="cpu", threads=options.threads)).bfloat16  # as auto has it
-    tables: dict[str, list[Row]] = {}
     for size in sizes:
         for kind, steps in _kinds(size, fast or options.quick).items():
             about = f"3 x {size.cells} + 2 cells, {size.image} pixels, batch {size.batch}"
             target = WITH_AMX.get(size.channels) if fast else WITHOUT
             rows = _compare(steps, options, HALF_NATIVE if fast else NATIVE, target)
-            tables[f"{kind} step, {size.channels} channels, {about}"] = rows
-    return tables
+            yield f"{kind} step, {size.channels} channels, {about}", rows
 
 
 def _kinds(size: Size, half: bool) -> dict[str, dict[str, Callable[[], Step]]]:

@@ -40,10 +40,9 @@ rule one:
 
 def measure(options: Options) -> Tables:
     """Start-up always; the drivers only where ``--directory`` holds results of a complete run."""
-    tables: dict[str, Sequence[Row]] = {"until the first useful work (wall time, s)": _start_up(options)}
-    tables["one job of Snakemake that does nothing (s)"] = [_per_job(options)]
-    tables[f"nothing to do, in {options.directory.resolve().name} (s)"] = _nothing_to_do(options)
-    return tables
+    yield "until the first useful work (wall time, s)", _start_up(options)
+    yield "one job of Snakemake that does nothing (s)", [_per_job(options)]
+    yield f"nothing to do, in {options.directory.resolve().name} (s)", _nothing_to_do(options)
 
 
 def _start_up(options: Options) -> list[Row]:

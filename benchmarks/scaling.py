@@ -21,7 +21,6 @@ QUICK = {"channels": (4, 8), "cells": (1, 2)}
 
 def measure(options: Options) -> Tables:
     """Weight and alpha step together, one axis at a time; the exponents are fits over the whole axis."""
-    tables: dict[str, list[Row]] = {}
     fits: list[Row] = []
     for axis, values in (QUICK if options.quick else AXES).items():
         base = Size(4, 1, 8, 4) if options.quick else BASE
@@ -34,10 +33,11 @@ def measure(options: Options) -> Tables:
         medians = [statistics.median(own) for own in rounds(steps, options.rounds, options.device).values()]
         seconds = [weight + alpha for weight, alpha in zip(medians[::2], medians[1::2], strict=True)]
         counted = [max_biops(space_of(size.channels, size.cells), size.image) * size.batch for size in sizes]
-        tables[f"{axis}, others at {base}, {base.image} pixels, batch {base.batch}"] = [
+        rows: list[Row] = [
             {axis: value, "ms": second * 1e3, "G binary operations counted": count / 1e9}
             for value, second, count in zip(values, seconds, counted, strict=True)
         ]
+        yield f"{axis}, others at {base}, {base.image} pixels, batch {base.batch}", rows
         fits.append(
             {
                 "axis": axis,
@@ -47,7 +47,7 @@ def measure(options: Options) -> Tables:
                 "operations, last two": exponent(values[-2:], counted[-2:]),
             }
         )
-    return {**tables, "exponents": fits}
+    yield "exponents", fits
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from bars.training.runtime import Runtime
-from benchmarks.inputs import experiment
+from benchmarks.inputs import experiment, runtime_params
 from benchmarks.memory import peak_mib
 from benchmarks.options import Options, Row, Tables
 from benchmarks.steps import Step
@@ -16,11 +16,14 @@ from benchmarks.variants import Size, search_step
 
 REFERENCE, LAST, OURS = "reference", "reference, channels-last", "ours"
 DRAWN, HARD = "ours, as params.yaml draws", "ours, hard sampling"
+NATIVE, HALF = "ours, native passes", "ours, native passes in bfloat16"  # the latter where a CPU has AMX
 # Times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
 TARGETS = {
     ("cpu", "weight", OURS): (1.4, 0.8),
     ("cpu", "alpha", OURS): (1.6, 0.8),
     ("cpu", "weight", HARD): (4.0, 0.5),
+    ("cpu", "weight", HALF): (3.5, 0.8),
+    ("cpu", "alpha", HALF): (3.5, 0.8),
     ("cuda", "weight", OURS): (4.0, 0.8),
     ("cuda", "alpha", OURS): (4.0, 0.8),
 }
@@ -32,12 +35,10 @@ def measure(options: Options) -> Tables:
     cases = [(small, "edge"), (middle, "edge"), (large, "edge"), (middle, "node")]
     if options.quick:
         cases = [(Size(4, 1, 8, 8), "edge")]
-    tables: dict[str, list[Row]] = {}
     for size, norm in cases:
         for kind in ("weight", "alpha"):
             about = f"3 x {size.cells} + 2 cells, {size.image} pixels, batch {size.batch}, norm: {norm}"
-            tables[f"{kind} step, {size.channels} channels, {about}"] = _compare(size, kind, norm, options)
-    return tables
+            yield f"{kind} step, {size.channels} channels, {about}", _compare(size, kind, norm, options)
 
 
 def _compare(size: Size, kind: str, norm: str, options: Options) -> list[Row]:
@@ -51,6 +52,9 @@ def _compare(size: Size, kind: str, norm: str, options: Options) -> list[Row]:
         DRAWN: partial(step, runtime=best, one_hot=experiment().search.straight_through),
         HARD: partial(step, runtime=eager, sampling="hard"),
     }
+    if not cuda:
+        here = Runtime.resolve(runtime_params(device="cpu", threads=options.threads, passes="native"))
+        make[HALF if here.bfloat16 else NATIVE] = partial(step, runtime=here)
     seconds = rounds({name: build() for name, build in make.items()}, options.rounds, options.device)
     memory = {name: peak_mib(build, options.device, options.threads) for name, build in make.items()}
     times, rows = ratios(seconds, REFERENCE), list[Row]()

@@ -17,14 +17,11 @@ def measure(options: Options) -> Tables:
     cuda = options.device.type == "cuda"
     size = Size(72, 3, 32, 256) if cuda else Size(16, 3, 32, 64)
     runtime = Runtime(options.device, bfloat16=cuda, capture=cuda)
-    tables: dict[str, list[Row]] = {}
     for what in ("network", "resnet18-xnor"):
         chosen = Size(4, 1, 8, 8) if options.quick else size
         steps = {name: retrain_step(chosen, what, runtime, kind=kind) for name, kind in VARIANTS.items()}
-        tables[f"{what}, {chosen.channels} channels, {chosen.image} pixels, batch {chosen.batch}"] = _rows(
-            rounds(steps, options.rounds, options.device)
-        )
-    return tables
+        title = f"{what}, {chosen.channels} channels, {chosen.image} pixels, batch {chosen.batch}"
+        yield title, _rows(rounds(steps, options.rounds, options.device))
 
 
 def _rows(seconds: dict[str, list[float]]) -> list[Row]:

@@ -11,10 +11,11 @@ _SETS = ("avx512_vpopcntdq", "avx512f", "avx2", "sse4_1", "asimd")  # from the f
 
 
 def describe() -> dict[str, str]:
-    """The processor, its widest instruction set for bits, its cores, and the libraries' releases."""
+    """The processor, its widest instruction set for bits and whether it has AMX, its cores, and the libraries' releases."""
     found = {"cpu": _field("model name") or platform.processor() or platform.machine()}
     flags = (_field("flags") or _field("Features") or "").split()
-    found["instructions"] = next((name for name in _SETS if name in flags), "unknown")
+    widest = next((name for name in _SETS if name in flags), "unknown")
+    found["instructions"] = f"{widest} amx_bf16" if "amx_bf16" in flags else widest
     found["cores"] = str(os.cpu_count())
     for package in ("openvino", "onnxruntime", "torch"):
         try:
