@@ -114,7 +114,7 @@ class RuntimeParams(Block):
     )
     threads: PositiveInt = Field(description="torch threads of one job")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        description="auto: bfloat16 autocast on CUDA, and on a CPU with AMX units for it"
+        description="auto: bfloat16 autocast on CUDA, and on a CPU with AMX units for it; test images always in float32"
     )
     capture: Literal["auto", "on", "off"] = Field(description="replay training steps as CUDA graphs; auto: on CUDA")
     compile: Literal["auto", "on", "off"] = Field(
@@ -122,7 +122,7 @@ class RuntimeParams(Block):
     )
     passes: Literal["auto", "eager", "native"] = Field(
         description="elementwise parts of searched networks on a CPU: torch's, or compiled at first use; "
-        "auto: compiled, for one thread in float32"
+        "auto: compiled, for one thread"
     )
 
 

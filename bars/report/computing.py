@@ -16,9 +16,11 @@ _UNKNOWN = "unknown"
 def note(results: Results, many: Iterable[Runs]) -> str:
     """One sentence on the stages behind these runs; empty where all were computed in float32 with eager passes."""
     done = list(_stages(results, many))
+    training = [record for record in done if record.stage in paths.TRAINING]
     # A derive that draws at random, or copies an architecture, computes nothing and so records no precision.
-    precisions = [record.precision or _UNKNOWN for record in done if record.precision or record.stage != "derive"]
-    passes = [record.passes or _UNKNOWN for record in done if record.stage in paths.TRAINING]
+    derived = [record for record in done if record.stage == "derive" and record.precision]
+    precisions = [record.precision or _UNKNOWN for record in (*training, *derived)]
+    passes = [record.passes or _UNKNOWN for record in training]
     if not done or (set(precisions), set(passes)) in (USUAL, (USUAL[0], set())):
         return ""
     if set(precisions) | set(passes) == {_UNKNOWN}:

@@ -64,15 +64,17 @@ def run(job: Job) -> Write:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, params: EvaluateParams, runtime: RuntimeParams, test: Part) -> tuple[Predictions, float]:
-    """What ``model`` says of each image with its running BN statistics, and its mean cross-entropy over them."""
+    """What ``model`` says of each image with its running BN statistics, and its mean cross-entropy over them.
+
+    In float32 whatever ``runtime.precision`` says, as an exported network computes.
+    """
     resolved = Runtime.resolve(runtime)
     model.to(resolved.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     loss_sum, seen, said = 0.0, list[torch.Tensor](), list[torch.Tensor]()
     for images, labels in test.batches(
         params.batch_size, device=resolved.device, augment=False, seed=0, epoch=0, drop_last=False
     ):
-        with resolved.autocast():
-            logits = model(images).float()
+        logits = model(images)
         loss_sum += float(F.cross_entropy(logits, labels, reduction="sum").double())
         seen.append(labels)
         said.append(logits.argmax(1))

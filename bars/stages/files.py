@@ -28,7 +28,7 @@ def announce(job: Job) -> None:
     device = resolved.device
     job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     job.run.threads = runtime.threads
-    job.run.precision = resolved.precision
+    job.run.precision = "float32" if job.stage == "evaluate" else resolved.precision
     if job.stage in paths.TRAINING:  # the others compute with torch's passes
         job.run.passes = resolved.passes
 

@@ -47,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     space = SearchSpace(2, 1, 2, (0.5, 1.0), ("binary_conv_3x3", "shortcut", "none"), "stage")
     edges = [{"source": s, "target": t, "primitive": "binary_conv_3x3"} for s, t in space.edges]
     mine = {"stages": [{"depth": 1, "width": 0.5}] * 2, "cells": {name: edges for name in space.all_types}}
-    edits = {"experiments/ablations/mine": {"slot": "cifar10", "genotype": mine}}
+    rough = {"base": "r18", "runtime": {"precision": "bfloat16"}}
+    edits = {"experiments/ablations/mine": {"slot": "cifar10", "genotype": mine}, "experiments/baselines/rough": rough}
     (folder / "params.yaml").write_text(yaml.safe_dump(edited(TREE, edits), sort_keys=False))
     with contextlib.chdir(folder):
         assert call("data", "cifar10")[0] == 0
@@ -214,9 +215,9 @@ def test_only_evaluate_opens_test_images(grid: Grid, monkeypatch: pytest.MonkeyP
         assert opened == expected
 
 
-@pytest.mark.parametrize("name", ["a", "r18"])
+@pytest.mark.parametrize("name", ["a", "r18", "rough"])
 def test_accuracy_by_class_and_confusions_are_those_of_the_network(grid: Grid, name: str) -> None:
-    """Recomputed from the checkpoint, an image at a time."""
+    """Recomputed from the checkpoint in float32, an image at a time; also where it was trained in bfloat16."""
     if name != "a":
         stage(f"retrain {name}")
         stage(f"evaluate {name}")

@@ -58,7 +58,10 @@ def test_device() -> None:
         Runtime.resolve(block(RuntimeParams, device="cuda:0"))
 
 
-def test_bfloat16_changes_the_losses_and_a_cpu_is_warned_of() -> None:
+def test_bfloat16_changes_the_losses_and_a_cpu_without_units_for_it_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     exact = losses(searching())
     assert notes() == []
     assert losses(searching(precision="float32")) == exact
@@ -88,16 +91,19 @@ def test_width_masks_stay_in_float32_under_autocast() -> None:
 
 
 @pytest.mark.skipif(runtime.shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_passes() -> None:
+def test_passes(threads: None) -> None:
     def passes(**options: Any) -> str:
         return Runtime.resolve(block(RuntimeParams, **({"device": "cpu"} | options))).passes
 
     assert passes(passes="auto") == passes(passes="native") == "native"
-    assert passes(passes="eager") == passes(passes="auto", precision="bfloat16") == "eager"
+    assert passes(passes="auto", precision="bfloat16") == "native"
+    assert passes(passes="eager") == passes(passes="auto", compile="on") == passes(passes="auto", threads=2) == "eager"
     assert notes(passes="native") == []
     assert notes(passes="native", compile="on") == ["runtime.passes"]
     assert losses(searching(passes="native")) == pytest.approx(losses(searching()), rel=0.02)
     assert losses(searching(passes="native")) == losses(searching(passes="auto"))
+    rough = losses(searching(precision="bfloat16"))
+    assert losses(searching(passes="native", precision="bfloat16")) == pytest.approx(rough, rel=0.2)
 
 
 def test_passes_fall_back_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
