@@ -11,7 +11,7 @@ _SETS = ("avx512_vpopcntdq", "avx512f", "avx2", "sse4_1", "asimd")  # from the f
 
 
 def describe() -> dict[str, str]:
-    """The processor, its widest instruction set for bits and whether it has AMX, its cores, and the libraries' releases."""
+    """The processor, its widest instruction set for bits, AMX if it has it, its cores, and the libraries' releases."""
     found = {"cpu": _field("model name") or platform.processor() or platform.machine()}
     flags = (_field("flags") or _field("Features") or "").split()
     widest = next((name for name in _SETS if name in flags), "unknown")

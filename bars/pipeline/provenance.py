@@ -251,13 +251,25 @@ def stale(folder: Path, params: dict[str, Any], modules: tuple[str, ...]) -> str
 def other_params(folder: Path, params: dict[str, Any], *, archived: bool = False) -> str:
     """Names of the parameters that a finished stage was not made with; empty if there are none, or no such stage.
 
-    An ``archived`` record may be older than a parameter, of which it then says nothing.
+    An ``archived`` record may be older than a parameter, of which it then says nothing; and where it was made with
+    ``auto``, what that came to counts.
     """
     path = folder / paths.PROVENANCE
     if not path.is_file():
         return ""
     record = read_record(path, Provenance)
-    return "" if archived and _agrees(record.params, params) else _others(record, params)
+    if archived and (_agrees(record.params, params) or _agrees(_resolved(record), params)):
+        return ""
+    return _others(record, params)
+
+
+def _resolved(record: Provenance) -> dict[str, Any]:
+    """Its parameters with what ``auto`` came to as precision; a stage that computes nothing agrees with any."""
+    runtime = record.params.get("runtime", {})
+    if runtime.get("precision") != "auto":
+        return record.params
+    came_to = {} if record.precision is None else {"precision": record.precision}
+    return {**record.params, "runtime": {k: v for k, v in runtime.items() if k != "precision"} | came_to}
 
 
 def _agrees(recorded: Any, present: Any) -> bool:

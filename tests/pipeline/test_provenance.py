@@ -17,7 +17,7 @@ from bars.pipeline.experiments import DATA_MODULES, Experiment, Grid
 from bars.pipeline.files import atomic_directory, sha256_file, sha256_json
 from bars.pipeline.load import load_params
 from bars.pipeline.ownership import folders, study_name
-from bars.pipeline.provenance import StageRun, hash_inputs, stale, verify_chain, verify_inputs
+from bars.pipeline.provenance import StageRun, hash_inputs, other_params, stale, verify_chain, verify_inputs
 from bars.pipeline.records import Metrics, Provenance, read_json, read_record, write_json, write_record
 from bars.space import Genotype, SearchSpace, StageGenotype
 from tests.grids import TREE
@@ -224,6 +224,37 @@ def test_stale_results_say_why(chain: tuple[Grid, Path], results: Path, make_gri
     assert "missing" in str(why(grid, grid["a"].dir("search", 3)))
     rewrite(results / RUN / "search/provenance.json", lambda p: p["code"].update({"modules_sha256": "0" * 64}))
     assert why(grid, f"{RUN}/search") == "made with other code"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "came_to", "present", "agree"),
+    [
+        ("auto", "float32", "float32", True),
+        ("auto", "float32", "auto", True),
+        ("auto", "bfloat16", "float32", False),
+        ("bfloat16", "bfloat16", "float32", False),
+        ("float32", "float32", "auto", False),
+        ("auto", None, "float32", True),  # a stage that computed nothing
+    ],
+)
+def test_of_an_archived_record_counts_what_the_automatic_precision_came_to(
+    chain: tuple[Grid, Path],
+    results: Path,
+    make_grid: Callable[..., Grid],
+    recorded: str,
+    came_to: str | None,
+    present: str,
+    agree: bool,
+) -> None:
+    def made(record: dict[str, Any]) -> None:
+        record["params"]["runtime"]["precision"] = recorded
+        record |= {"precision": came_to, "params_sha256": sha256_json(record["params"])}
+
+    rewrite(results / RUN / "retrain/provenance.json", made)
+    params = make_grid({"runtime/precision": present})["a"].stage_params("retrain")
+    found = other_params(results / RUN / "retrain", params, archived=True)
+    assert found == ("" if agree else "runtime")
+    assert other_params(results / RUN / "retrain", params) == ("" if recorded == present else "runtime")
 
 
 def test_git_state_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
