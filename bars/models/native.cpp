@@ -1,10 +1,11 @@
-// What a binary unit, its batch norm, its shortcuts and its width masks do element by element, each in one or two
-// passes over memory. The formulas are those of unit_passes.py, and of the callers of native.py, which compute the same with torch.
+// What a binary unit, its batch norm, its shortcuts, its width masks and its weights need element by element, each in one
+// or two passes over memory. The formulas are those of unit_passes.py, and of the callers of native.py, which compute the
+// same with torch.
 //
 // A feature map is channels-last: [pixels of all images][channels], in float32 or, compiled with BFLOAT16, in bfloat16.
-// Vectors over channels are float32, and so is all arithmetic: what belongs to a map is rounded where it is written. A loop runs over the channels
-// of several pixels at once, and of all edges that read a map, so that it is long enough for vectors; what belongs to a
-// channel is repeated as often.
+// Vectors over channels are float32, and so is all arithmetic: what belongs to a map is rounded where it is written. A
+// loop runs over the channels of several pixels at once, and of all edges that read a map, so that it is long enough for
+// vectors; what belongs to a channel is repeated as often.
 
 #include <algorithm>
 #include <cmath>
