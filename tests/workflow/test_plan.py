@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bars.pipeline import latency
 from bars.pipeline.experiments import Grid
 from bars.pipeline.load import load_params
 from bars.report.artifacts import FIGURES, TABLES, need_paths
@@ -91,6 +92,13 @@ def test_all_times_are_taken_by_one_job_that_has_every_core_and_comes_after_the_
     assert evaluated == {grid[name].file("evaluate", "metrics.json", grid[name].seeds[0]) for name in named}
     readers = {job.rule for job in everything if "results/smoke/latency/latency.json" in job.inputs}
     assert readers == {"table2", "claims", "figS2"}
+
+
+@pytest.mark.parametrize("params", ["params.yaml", ".test/params.yaml"])
+def test_enough_networks_are_timed_for_figure_s2(params: str) -> None:
+    """It refuses fewer than three, at the end of everything else."""
+    for scale in ("smoke", "cpu", "gpu", "paper"):
+        assert len(latency.timed(Grid(load_params(ROOT / params), scale))) >= 3
 
 
 def test_all_jobs_are_logged_and_pass_the_scale(everything: list[Job]) -> None:
