@@ -148,6 +148,16 @@ def test_pooling_is_the_same(channels: int) -> None:
     close(found[1], found[0])
 
 
+@pytest.mark.parametrize("passes", ["torch's", "native"])
+def test_a_map_that_does_not_halve_is_refused(passes: str) -> None:
+    template = Template.of(space_params(strided_conv="plain"), BINARIZE, track=False)
+    unit = BinaryUnit(4, 8, 3, template, stride=2, shortcut=True)
+    if passes == "native":
+        use_native(unit, Native())
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        unit(last(torch.randn(2, 4, 5, 6)))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("unscaled", [True, False])
 @pytest.mark.parametrize("shares", ["columns", "both", "rows", ""])
