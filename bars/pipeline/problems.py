@@ -204,6 +204,8 @@ def _words(schema: Mapping[str, Any]) -> str:
     if limits:
         words += " " + " and ".join(limits)
     if kind == "array":
+        fewest, most = schema.get("minItems", 0), schema.get("maxItems")
+        words += f" of {fewest}" if fewest == most else f" of at least {fewest}" if fewest else ""
         items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
         inner = _words(items) if isinstance(items, dict) else ""
         words += f", each {inner}" if inner else ""

@@ -117,6 +117,7 @@ def test_every_problem_is_told_with_its_layer(write_params: Any) -> None:
                 "experiments/searched/a/serach": {},
                 "experiments/ablations/a-shared/space/cell_types": "starfish",
                 "report/claims/confidence": 2,
+                "scales/tiny/latency/networks": ["a", "b"],
             }
         )
     )
@@ -127,9 +128,10 @@ def test_every_problem_is_told_with_its_layer(write_params: Any) -> None:
         r"experiments\.searched\.a\.serach: no such key; did you mean search\?",
         r"experiments\.ablations\.a-shared\.space\.cell_types: got 'starfish', allowed one of stage, shared, cell",
         r"report\.claims\.confidence: got 2, allowed a number > 0 and < 1",
+        r"scales\.tiny\.latency\.networks: got \['a', 'b'\], allowed a list of at least 3, each a text",
     ):
         assert re.search(line, message), (line, message)
-    assert "6 problems" in message
+    assert "7 problems" in message
 
 
 @pytest.mark.parametrize(
