@@ -17,7 +17,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -516,6 +516,11 @@ def test_fig6_draws_each_edge_in_its_primitives_colour(whole: Any) -> None:
             assert (edge.get_linestyle() != "-" and edge.get_linewidth() < 1) == (primitive == "none")
 
 
+def luminance(colour: Any) -> float:
+    rgb = np.array(to_rgb(colour))
+    return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+
 def test_fig6_shows_failed_cells_above_and_counts_over_seeds(whole: Any) -> None:
     figure, rows = drawn("fig6", whole)
     upper = cells_of(figure)["normal"]
@@ -536,6 +541,13 @@ def test_fig6_shows_failed_cells_above_and_counts_over_seeds(whole: Any) -> None
     assert labels[:3] == ["Unstabilised normal", "Unstabilised reduction", "BARS-B normal-1"]
     assert len(labels) == 6
     assert sum(patch.get_width() for patch in bars.patches) == pytest.approx(6 * 10)
+    for said in bars.texts:
+        x, y = said.get_position()
+        (behind,) = [
+            p for p in bars.patches if p.get_x() < x < p.get_x() + p.get_width() and abs(p.get_y() + 0.35 - y) < 0.1
+        ]
+        shades = sorted(0.05 + luminance(colour) for colour in (behind.get_facecolor(), said.get_color()))
+        assert shades[1] / shades[0] >= 4.5, said  # what WCAG asks of small text
 
 
 def test_fig6_says_failed_only_where_the_criterion_does(editable: Any) -> None:

@@ -204,19 +204,11 @@ def _draw_counts(axes: Axes, rows: style.Rows) -> None:
     for i, (_, counts_of) in enumerate(bars):
         start = 0.0
         for primitive, count in counts_of.items():
-            axes.barh(
-                i,
-                count,
-                left=start,
-                height=0.7,
-                color=style.primitive_colour(primitive),
-                edgecolor="white",
-                linewidth=0.5,
-            )
+            colour = style.primitive_colour(primitive)
+            axes.barh(i, count, left=start, height=0.7, color=colour, edgecolor="white", linewidth=0.5)
             if count >= 0.8:
-                axes.text(
-                    start + count / 2, i, f"{count:.2g}", ha="center", va="center", color="white", fontsize="x-small"
-                )
+                look = {"ha": "center", "va": "center", "color": style.text_on(colour), "fontsize": "x-small"}
+                axes.text(start + count / 2, i, f"{count:.2g}", **look)
             start += count
     axes.set_yticks(range(len(bars)), [label for label, _ in bars])
     axes.tick_params(axis="y", length=0, labelsize="small")

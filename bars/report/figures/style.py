@@ -86,6 +86,18 @@ def primitive_colour(name: str) -> str:
     }.get(name, colour(6))
 
 
+def text_on(background: str) -> str:
+    """INK or white, whichever contrasts more with a colour (relative luminance of WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    def luminance(shade: str) -> float:
+        parts = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(shade))
+        return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+    dark, light, behind = (luminance(shade) + 0.05 for shade in (INK, "white", background))
+    return INK if behind / dark > light / behind else "white"
+
+
 def primitive_name(name: str) -> str:
     """A primitive for readers."""
     return {"binary_conv_3x3": "conv 3×3", "binary_conv_5x5": "conv 5×5"}.get(name, name)
