@@ -207,8 +207,8 @@ def _draw_counts(axes: Axes, rows: style.Rows) -> None:
             colour = style.primitive_colour(primitive)
             axes.barh(i, count, left=start, height=0.7, color=colour, edgecolor="white", linewidth=0.5)
             if count >= 0.8:
-                look = {"ha": "center", "va": "center", "color": style.text_on(colour), "fontsize": "x-small"}
-                axes.text(start + count / 2, i, f"{count:.2g}", **look)
+                middle, ink = start + count / 2, style.text_on(colour)
+                axes.text(middle, i, f"{count:.2g}", ha="center", va="center", color=ink, fontsize="x-small")
             start += count
     axes.set_yticks(range(len(bars)), [label for label, _ in bars])
     axes.tick_params(axis="y", length=0, labelsize="small")
