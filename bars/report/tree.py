@@ -17,6 +17,7 @@ from bars.pipeline.predictions import Predictions, read_predictions
 from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch
 from bars.report import text
 from bars.report.artifacts import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS, PREDICTIONS, path_of
+from bars.report.paper import table1, table2
 
 if TYPE_CHECKING:
     from bars.space import Genotype
@@ -101,6 +102,16 @@ class Results:
         """A printed name, and the label that params.yaml gives the experiment where it gives one."""
         label = self.label(name)
         return printed if label == name else f"{printed}: {label}"
+
+    def title(self, name: str) -> str:
+        """What an experiment is called: as the paper's tables print it, with the label that params.yaml gives it."""
+        printed = {row.experiment: row.label for row in table1()} | {row.experiment: row.label for row in table2()}
+        return self.beside(name, printed[name]) if name in printed else self.label(name)
+
+    def aside(self, name: str) -> str:
+        """The label that params.yaml gives an experiment, in brackets; nothing where it gives none."""
+        label = self.label(name)
+        return "" if label == name else f" ({label})"
 
     def absence(self, name: str, what: str) -> str:
         """Why an experiment has no ``what``."""

@@ -15,7 +15,7 @@ from bars.report.artifacts import CHANCE
 from bars.report.summary import measured
 from bars.report.tree import Results
 from workflow.scripts.study import PARAMS, RECORDS
-from workflow.scripts.study_page import accuracy, shown
+from workflow.scripts.study_page import accuracy
 
 SEARCHED = ("bars-a", "bars-b", "bars-c")
 HAND_MADE = ("resnet18-xnor", "resnet34-xnor", "resnet18-xnor-wider")
@@ -39,9 +39,9 @@ def _lines(results: Results, claims: Mapping[str, Mapping[str, str]]) -> Iterato
     for name in SEARCHED:
         _, *chance = _cells(results, CHANCE[name])
         by = _points(claims[f"better-than-random-{name[-1]}"])
-        yield f"| {' | '.join((shown(results, name), *_cells(results, name), *chance, by))} |"
+        yield f"| {' | '.join((results.title(name), *_cells(results, name), *chance, by))} |"
     for name in HAND_MADE:
-        yield f"| {' | '.join((shown(results, name), *_cells(results, name)))} | | | |"
+        yield f"| {' | '.join((results.title(name), *_cells(results, name)))} | | | |"
 
 
 def _cells(results: Results, name: str) -> tuple[str, str, str]:

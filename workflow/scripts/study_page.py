@@ -13,7 +13,6 @@ from bars.pipeline import paths
 from bars.pipeline.durations import duration
 from bars.report import ran
 from bars.report.layout import Row
-from bars.report.paper import table1, table2
 from bars.report.summary import measured
 from bars.report.tables.claims import show, value_text
 from bars.report.tables.claims.catalogue import MAIN
@@ -59,16 +58,10 @@ def _accuracies(results: Results, runs: list[Runs]) -> Iterator[str]:
     rows = [(found, measured(found)) for found in runs]
     for found, row in sorted(rows, key=lambda item: -float(item[1]["top1_mean_percent"] or 0)):
         share = "" if row["budget_reached"] is None else f"{row['budget_reached']:.0%}"
-        label = shown(results, found.name)
+        label = results.title(found.name)
         label += f" ({found.dataset})" if several else ""
         label += f", {row['float_parts']}" if row.get("float_parts") and several else ""
         yield f"| {label} | {accuracy(row)} | {row['seeds_done']} | {float(row['biops'] or 0) / 1e6:.2f} | {share} |"
-
-
-def shown(results: Results, name: str) -> str:
-    """What an experiment is called: as the paper's tables print it, with the label that params.yaml gives it."""
-    printed = {row.experiment: row.label for row in (*table1(), *table2())}
-    return results.beside(name, printed[name]) if name in printed else results.label(name)
 
 
 def accuracy(row: Row) -> str:

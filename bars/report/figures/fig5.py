@@ -159,7 +159,7 @@ def _notes(rows: style.Rows, results: Results) -> list[str]:
             notes.append(_absence(results, name) + ".")
             continue
         declared, epochs = experiment.seeds, experiment.search.epochs
-        note = f"{title}: n = {len(last)} of {len(declared)} seeds"
+        note = f"{title}{results.aside(name)}: n = {len(last)} of {len(declared)} seeds"
         if missing := tuple(seed for seed in declared if seed not in last):
             note += f", {text.seeds(missing)} missing"
         if stopped := {seed: epoch for seed, epoch in last.items() if epoch < epochs}:

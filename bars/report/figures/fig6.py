@@ -239,7 +239,7 @@ def _notes(rows: style.Rows, results: Results) -> Sequence[str]:
         if seeds and experiment is not None:
             missing = tuple(seed for seed in experiment.seeds if seed not in seeds)
             notes.append(
-                f"{title}: n = {len(seeds)} of {len(experiment.seeds)} seeds"
+                f"{title}{results.aside(name)}: n = {len(seeds)} of {len(experiment.seeds)} seeds"
                 + (f", {text.seeds(missing)} missing." if missing else ".")
             )
     experiment = next((e for n in SEARCHES if (e := results.experiment(n)) and not e.reason), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,11 @@ def draw(rows: style.Rows, results: Results) -> Figure:
         failed = [row["failures"] for row in own if row["failures"]]
         colour = style.colour(3) if failed else style.INK
         line[0].set_ylabel(
-            f"{name}\n{'failed' if failed else 'sound'}", rotation=0, ha="right", va="center", color=colour
+            textwrap.fill(f"{results.title(name)}: {'failed' if failed else 'sound'}", 26),
+            rotation=0,
+            ha="right",
+            va="center",
+            color=colour,
         )
     for axes, title in zip(panels[0], TITLES, strict=True):
         axes.set_title(title, loc="center", fontsize="medium")

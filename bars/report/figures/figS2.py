@@ -26,8 +26,7 @@ def data(results: Results) -> list[dict[str, Any]]:
 
 def _network(results: Results, one: Timed) -> dict[str, Any]:
     printed = {row.experiment: row for row in table2()}.get(one.experiment)
-    name, label = one.experiment, results.label(one.experiment)
-    method = results.beside(name, printed.label) if printed else label
+    name, method = one.experiment, results.title(one.experiment)
     return {
         "kind": "network",
         "source": "measured",

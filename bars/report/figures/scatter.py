@@ -93,7 +93,7 @@ def _measured(results: Results, runs: Runs) -> dict[str, Any]:
     row: dict[str, Any] = {
         "source": "measured",
         "series": "BARS" if runs.name in BARS else "baseline" if printed else "beyond the paper",
-        "method": results.beside(runs.name, printed.label) if printed else results.label(runs.name),
+        "method": results.title(runs.name),
         "experiment": runs.name,
         "scale": runs.scale,
         "data_set": runs.dataset,
