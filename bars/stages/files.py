@@ -10,27 +10,49 @@ from torch import nn
 from bars.data import Part, Split, open_part, read_split
 from bars.data.part import PartName
 from bars.errors import CheckpointError
+from bars.params import RuntimeParams
 from bars.pipeline import paths
 from bars.pipeline import records as rec
 from bars.pipeline.formats import AGAIN
 from bars.space import Genotype, SearchSpace
 from bars.stages.job import Job
-from bars.training.checkpoint import load_tensors
+from bars.training.checkpoint import DELETE, FileCheckpointer, load_tensors, restoring
 from bars.training.runtime import Runtime
 
 SUPERNET, CHECKPOINT = "bars-supernet/1", "bars-checkpoint/1"
 
 
-def announce(job: Job) -> None:
-    """Resolve ``runtime`` once, loudly, and keep what it came to for the provenance."""
-    runtime = job.view.runtime
+def announce(job: Job) -> RuntimeParams:
+    """Resolve ``runtime`` once, loudly, and keep what it came to for the provenance.
+
+    ``runtime`` is given back as it is to be used: a run that is continued goes on as it began, on whatever machine.
+    """
+    begun, devices = _begun(job.checkpoint)
+    runtime = job.view.runtime.model_copy(update=begun)
     resolved = Runtime.resolve(runtime, job.progress.note)
-    device = resolved.device
-    job.run.device = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    if begun and begun != (here := {"precision": resolved.precision, "passes": resolved.passes}):
+        raise CheckpointError(
+            "the run cannot go on here as it began",
+            where=str(job.checkpoint),
+            got="computed with {precision} and {passes} passes".format(**begun),
+            allowed="{precision} and {passes} passes, which are to be had here".format(**here),
+            do=f"go on where it began, or {DELETE}",
+        )
+    job.run.device = ", then ".join(dict.fromkeys([*devices, resolved.device_name]))
     job.run.threads = runtime.threads
     job.run.precision = "float32" if job.stage == "evaluate" else resolved.precision
     if job.stage in paths.TRAINING:  # the others compute with torch's passes
         job.run.passes = resolved.passes
+    return runtime
+
+
+def _begun(checkpoint: Path) -> tuple[dict[str, str], list[str]]:
+    """How what is in a checkpoint was computed: what of RuntimeParams that settles, and the devices."""
+    if not checkpoint.is_file():
+        return {}, []
+    with restoring(FileCheckpointer(checkpoint)):
+        computed = load_tensors(checkpoint)["trained"]["computed"]
+        return {key: computed[key] for key in ("precision", "passes")}, list(computed["devices"])
 
 
 def split_of(job: Job) -> Split:

@@ -35,12 +35,12 @@ from bars.training.trained import Trained
 
 def run(job: Job) -> Write:
     """Retrain: the network, from scratch, on train and valid together -> log and checkpoint."""
-    announce(job)
+    runtime = announce(job)
     view, part = job.view, open_for(job, split_of(job), "train+valid")
     torch.manual_seed(seed_of(job.seed, "network"))
     model = build(job.experiment.network, view, genotype_of(job), part.num_classes, part.image_size)
-    with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
-        trainer = Trainer(model, view.retrain, view.runtime, part, job.seed, parallel)
+    with Parallel.join(*job.processes, Runtime.resolve(runtime).device) as parallel:
+        trainer = Trainer(model, view.retrain, runtime, part, job.seed, parallel)
         result = trainer.run(FileCheckpointer(job.checkpoint), job.progress)
 
     def write(folder: Path) -> None:
@@ -138,11 +138,11 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep."""
-        return self.trained.state()
+        return {"trained": self.trained.state()}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Put back what ``state`` gave."""
-        self.trained.restore(saved)
+        self.trained.restore(saved["trained"])
 
 
 def trained(

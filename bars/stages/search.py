@@ -41,11 +41,10 @@ from bars.training.trained import Trained
 
 def run(job: Job) -> Write:
     """Search: the split's train and valid halves -> logs, distribution, supernet."""
-    announce(job)
-    view, split = job.view, split_of(job)
-    with Parallel.join(*job.processes, Runtime.resolve(view.runtime).device) as parallel:
+    runtime, view, split = announce(job), job.view, split_of(job)
+    with Parallel.join(*job.processes, Runtime.resolve(runtime).device) as parallel:
         parts = open_for(job, split, "train"), open_for(job, split, "valid")
-        running = Search(view.space, view.binarize, view.search, view.runtime, *parts, job.seed, parallel)
+        running = Search(view.space, view.binarize, view.search, runtime, *parts, job.seed, parallel)
         result = running.run(FileCheckpointer(job.checkpoint), job.progress)
 
     def write(folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from bars.errors import CheckpointError, OutputError
 
-_DELETE = "delete it and run the stage again; it starts from the beginning"
+DELETE = "delete it and run the stage again; it starts from the beginning"
 
 
 class Checkpointer(Protocol):
@@ -67,7 +67,7 @@ def restoring(checkpoint: Checkpointer) -> Iterator[None]:
             "the checkpoint is of another run",
             where=str(getattr(checkpoint, "path", "the stage's checkpoint")),
             got=f"{type(error).__name__}: {reason}",
-            do=_DELETE,
+            do=DELETE,
         ) from error
 
 
@@ -101,8 +101,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
             "the checkpoint cannot be read",
             where=str(path),
             got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            do=_DELETE,
+            do=DELETE,
         ) from error
     if not isinstance(state, dict):
-        raise CheckpointError("the checkpoint holds no state", where=str(path), got=type(state).__name__, do=_DELETE)
+        raise CheckpointError("the checkpoint holds no state", where=str(path), got=type(state).__name__, do=DELETE)
     return state

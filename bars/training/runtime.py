@@ -57,6 +57,11 @@ class Runtime:
         """What ``runtime.passes`` came to."""
         return "eager" if self.native is None else "native"
 
+    @property
+    def device_name(self) -> str:
+        """The device in words."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where chosen; sums, statistics and losses stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()

@@ -44,6 +44,7 @@ class Trained:
         self.optimizer = optimizer(self.weights)
         self.capture = runtime.capture and parallel.world_size == 1
         self.flips = SignFlips(self.model)
+        self._devices = [runtime.device_name]  # all on which it was trained
         self._grad_clip, self._after_step = grad_clip, AfterStep(self.model)
 
     def update(self) -> None:
@@ -55,10 +56,12 @@ class Trained:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        computed = {"precision": self.runtime.precision, "passes": self.runtime.passes, "devices": self._devices}
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "computed": computed}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Put back what ``state`` gave."""
+        self._devices = list(dict.fromkeys([*saved["computed"]["devices"], *self._devices]))
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.flips.restart()
