@@ -117,7 +117,7 @@ def test_every_problem_is_told_with_its_layer(write_params: Any) -> None:
                 "experiments/searched/a/serach": {},
                 "experiments/ablations/a-shared/space/cell_types": "starfish",
                 "report/claims/confidence": 2,
-                "scales/tiny/latency/networks": ["a", "b"],
+                "defaults/search/alpha_betas": [0.5],
             }
         )
     )
@@ -128,7 +128,7 @@ def test_every_problem_is_told_with_its_layer(write_params: Any) -> None:
         r"experiments\.searched\.a\.serach: no such key; did you mean search\?",
         r"experiments\.ablations\.a-shared\.space\.cell_types: got 'starfish', allowed one of stage, shared, cell",
         r"report\.claims\.confidence: got 2, allowed a number > 0 and < 1",
-        r"scales\.tiny\.latency\.networks: got \['a', 'b'\], allowed a list of at least 3, each a text",
+        r"defaults\.search\.alpha_betas: got \[0.5\], allowed a list of 2, each a number",
     ):
         assert re.search(line, message), (line, message)
     assert "7 problems" in message

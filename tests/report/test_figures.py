@@ -155,6 +155,14 @@ def test_figS2_puts_times_against_accuracy_and_both_sums(editable: Any) -> None:
     assert f"Not timed: {wanted - 4} of {wanted}." in text
 
 
+@pytest.mark.parametrize("times", [{"bars-a": 0.2}, {"bars-a": 0.2, "resnet18-xnor": 0.8}])
+def test_figS2_of_too_few_networks_says_nothing_of_predictions(times: dict[str, float], editable: Any) -> None:  # noqa: N802
+    editable.latency(times)
+    figure, rows = drawn("figS2", editable)
+    assert len(points(figure.axes[1])) == len(rows) == len(times)
+    assert "too few to say how well operations predict time" in words(figure) and "τ" not in words(figure)
+
+
 def test_figS2_shows_networks_without_a_packed_form_by_open_markers(editable: Any) -> None:  # noqa: N802
     editable.latency({"bars-a": 0.2, "bars-b": 0.4, "resnet18-xnor": 0.8})
     path = editable.folder / "tiny/latency/latency.json"

@@ -96,7 +96,7 @@ def test_all_times_are_taken_by_one_job_that_has_every_core_and_comes_after_the_
 
 @pytest.mark.parametrize("params", ["params.yaml", ".test/params.yaml"])
 def test_enough_networks_are_timed_for_figure_s2(params: str) -> None:
-    """It refuses fewer than three, at the end of everything else."""
+    """Of fewer than three it says nothing of how operations predict time."""
     for scale in ("smoke", "cpu", "gpu", "paper"):
         assert len(latency.timed(Grid(load_params(ROOT / params), scale))) >= 3
 

@@ -11,15 +11,31 @@ from matplotlib.figure import Figure
 from bars.report.artifacts import BARS
 from bars.report.figures import scatter, style
 from bars.report.paper import SLOT_TITLES, table2
-from bars.report.timed import CONVENTIONS, LEAST, MOST, Fit, Timed, best, convention, measured_on, of_grid, timed
+from bars.report.timed import (
+    COMPARABLE,
+    CONVENTIONS,
+    LEAST,
+    MOST,
+    Fit,
+    Timed,
+    best,
+    convention,
+    measured_on,
+    of_grid,
+    timed,
+)
 from bars.report.tree import Results
 
 
 def data(results: Results) -> list[dict[str, Any]]:
-    """One row per network, then one per divisor of BiOps: the paper's two, and the one that fits best."""
-    networks = timed(results)
-    fits = [("convention", convention(networks, divisor)) for divisor in CONVENTIONS]
-    fits.append(("best fit", best(networks, results.params.report.claims.confidence)))
+    """One row per network, then one per divisor of BiOps: the paper's two, and the one that fits best.
+
+    No divisor where there are too few networks.
+    """
+    networks, fits = timed(results), []
+    if len(networks) >= COMPARABLE:
+        fits = [("convention", convention(networks, divisor)) for divisor in CONVENTIONS]
+        fits.append(("best fit", best(networks, results.params.report.claims.confidence)))
     rows = [_network(results, one) for one in networks] + [_fit(kind, fit) for kind, fit in fits]
     return [{**row, "scale": results.scale} for row in rows]
 
@@ -65,8 +81,11 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     left.set_ylabel("Top-1 accuracy on test (%)")
     left.set_title("Accuracy against time")
     for axes, divisor in zip(others, CONVENTIONS, strict=True):
-        fit = next(row for row in rows if row["kind"] == "convention" and row["divisor"] == divisor)
-        _against_operations(axes, networks, looks, fit)
+        fit = next((row for row in rows if row["kind"] == "convention" and row["divisor"] == divisor), None)
+        _points(axes, networks, looks, f"equivalent_ops_{divisor}", "ms_per_image")
+        axes.set_xlabel(f"FLOPs + BiOps/{divisor} (millions)")
+        if fit is not None:
+            _draw_fit(axes, networks, fit)
     others[0].set_ylabel("Time of an image (ms)")
     others[0].set_title("Time against operations")
     lower.legend(handles=scatter.handles(networks), loc="center", ncols=4, fontsize="small")
@@ -105,24 +124,17 @@ def _points(axes: Axes, networks: list[dict[str, Any]], looks: dict[str, tuple[s
     style.label_points(axes, labels, (6, -6), fontweight="bold", color=style.colour(0), zorder=5)
 
 
-def _against_operations(
-    axes: Axes, networks: list[dict[str, Any]], looks: dict[str, tuple[str, str]], fit: dict[str, Any]
-) -> None:
-    divisor, key = fit["divisor"], f"equivalent_ops_{fit['divisor']}"
-    _points(axes, networks, looks, key, "ms_per_image")
+def _draw_fit(axes: Axes, networks: list[dict[str, Any]], fit: dict[str, Any]) -> None:
+    key = f"equivalent_ops_{fit['divisor']}"
     pace = math.exp(sum(math.log(row["ms_per_image"] / row[key]) for row in networks) / len(networks))
     ends = [min(row[key] for row in networks), max(row[key] for row in networks)]
     line = [end / 1e6 for end in ends], [pace * end for end in ends]
     axes.plot(*line, "--", color=style.GRAY, linewidth=0.9, zorder=2)
     said = f"ρ = {fit['spearman']:.2f}, τ = {fit['kendall']:.2f}\nmissed by × {fit['missed_by']:.2f}"
     axes.annotate(said, (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize="small")
-    axes.set_xlabel(f"FLOPs + BiOps/{divisor} (millions)")
 
 
 def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> list[str]:
-    fit = next(row for row in rows if row["kind"] == "best fit")
-    edge = {LEAST: " (the least that was tried)", MOST: " (the most that was tried)"}
-    at_edge = next((said for end, said in edge.items() if abs(math.log(fit["divisor"] / end)) < 0.01), "")
     many = [results.runs(row["experiment"]) for row in networks]
     wanted = of_grid(results)
     untimed = sum(own is None for _, own in wanted)
@@ -130,13 +142,24 @@ def _notes(rows: style.Rows, networks: Any, one_slot: Any, results: Results) -> 
     floats = "" if all(row["packed"] for row in networks) else " Open: in floats, since it has no packed form."
     slot = "" if len(one_slot) == len(networks) else " Left: networks of CIFAR-10's rows only."
     assert results.latency is not None
+    return [
+        f"{style.provenance(many, results.scale)} n = {len(networks)} networks, the first seed of each. Time: packed, "
+        f"one image at a time, median and quartiles over rounds.{floats}{slot} {_said_of_fits(rows)}",
+        f"Measured on {measured_on(results.latency)}.{missing}",
+    ]
+
+
+def _said_of_fits(rows: style.Rows) -> str:
+    fit = next((row for row in rows if row["kind"] == "best fit"), None)
+    if fit is None:
+        return f"Fewer than {COMPARABLE}: too few to say how well operations predict time."
+    edge = {LEAST: " (the least that was tried)", MOST: " (the most that was tried)"}
+    at_edge = next((said for end, said in edge.items() if abs(math.log(fit["divisor"] / end)) < 0.01), "")
     interval = "without an interval, of so few networks"
     if fit["divisor_low"] is not None:
         interval = f"[{fit['divisor_low']:.3g}, {fit['divisor_high']:.3g}] (bootstrap over networks)"
-    return [
-        f"{style.provenance(many, results.scale)} n = {fit['n']} networks, the first seed of each. Time: packed, one "
-        f"image at a time, median and quartiles over rounds.{floats}{slot} ρ: Spearman, τ: Kendall; missed by: of "
-        "times proportional to the operations (dashed), root mean square on a log scale. Best divisor of BiOps: "
-        f"{fit['divisor']:.3g}{at_edge} {interval}, missed by × {fit['missed_by']:.2f}.",
-        f"Measured on {measured_on(results.latency)}.{missing}",
-    ]
+    return (
+        "ρ: Spearman, τ: Kendall; missed by: of times proportional to the operations (dashed), root mean square on a "
+        f"log scale. Best divisor of BiOps: {fit['divisor']:.3g}{at_edge} {interval}, missed by × "
+        f"{fit['missed_by']:.2f}."
+    )
