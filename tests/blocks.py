@@ -22,7 +22,7 @@ def tree() -> dict[str, Any]:
 
 def block(model: type[B], **changes: Any) -> B:
     """The defaults of params.yaml with changes, validated; in float32 on every machine."""
-    defaults = {**tree()["defaults"], "runtime": {**tree()["runtime"], "precision": "float32"}}
+    defaults = {**tree()["defaults"], "runtime": {**tree()["runtime"], "precision": "float32", "passes": "eager"}}
     given = {kind: defaults[name] for name, kind in {**BLOCKS, **SCALE_BLOCKS}.items() if name in defaults}
     given |= {ClaimsParams: tree()["report"]["claims"], FiguresParams: tree()["report"]["figures"]}
     return model.model_validate({**given[model], **changes})

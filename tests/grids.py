@@ -10,7 +10,7 @@ from tests.blocks import tree
 
 _TINY: dict[str, Any] = {
     "scale": "tiny",
-    "runtime": {"device": "cpu", "precision": "float32"},
+    "runtime": {"device": "cpu", "precision": "float32", "passes": "eager"},
     "defaults": {
         "space": {"stages": 2, "cells_per_stage": 1, "nodes": 2, "widths": [0.5, 1.0]},
         "search": {

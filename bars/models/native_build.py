@@ -36,6 +36,12 @@ def library(source: Path, *defined: str) -> ctypes.CDLL:
         raise BuildError(f"{source.name} cannot be compiled ({_reason(error)})") from error
 
 
+def compiler_version() -> str:
+    """The compiler in its own words, one line; its version decides last bits. Empty where there is none."""
+    said = subprocess.run([os.environ.get("CXX", "g++"), "--version"], capture_output=True, text=True, check=False)
+    return said.stdout.partition("\n")[0]
+
+
 def cache_folder() -> Path:
     """Where compiled code is kept: $XDG_CACHE_HOME/bars, else ~/.cache/bars."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bars"

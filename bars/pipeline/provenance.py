@@ -29,7 +29,8 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "pydan
 class StageRun:
     """What is known when a stage starts; ``finish`` writes its provenance.json.
 
-    What both have goes over under its name; only ``modules``, ``results`` and ``clock`` are not recorded.
+    What both have goes over under its name; only ``modules``, ``results`` and ``clock`` are not recorded, and
+    ``compiler`` is among the libraries.
     """
 
     stage: str
@@ -47,6 +48,7 @@ class StageRun:
     device: str = "cpu"
     precision: str | None = None  # what runtime.precision and runtime.passes came to, where a stage computes
     passes: str | None = None
+    compiler: str | None = None  # of native passes
     peak_device_memory_mb: float | None = None
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     clock: float = field(default_factory=time.monotonic)
@@ -68,7 +70,7 @@ class StageRun:
             "code": {"version": bars.__version__, **git_state(), "modules_sha256": closure_sha256(*self.modules)},
             "params_sha256": sha256_json(self.params),
             "outputs": outputs,
-            "libraries": library_versions(),
+            "libraries": library_versions() | ({} if self.compiler is None else {"compiler": self.compiler}),
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.clock, 3),
             "peak_memory_mb": round(peak_memory_mb(), 1),

@@ -10,6 +10,7 @@ from torch import nn
 from bars.data import Part, Split, open_part, read_split
 from bars.data.part import PartName
 from bars.errors import CheckpointError
+from bars.models.native_build import compiler_version
 from bars.params import RuntimeParams
 from bars.pipeline import paths
 from bars.pipeline import records as rec
@@ -43,6 +44,7 @@ def announce(job: Job) -> RuntimeParams:
     job.run.precision = "float32" if job.stage == "evaluate" else resolved.precision
     if job.stage in paths.TRAINING:  # the others compute with torch's passes
         job.run.passes = resolved.passes
+        job.run.compiler = compiler_version() if resolved.native else None
     return runtime
 
 
