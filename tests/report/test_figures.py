@@ -201,6 +201,21 @@ def test_fig1_puts_our_means_and_the_printed_values_where_they_belong(whole: Any
     assert "n = 3" in words(figure)
 
 
+@pytest.mark.parametrize("name", ["fig1", "fig4"])
+def test_full_precision_is_a_level_that_does_not_stretch_the_axis(name: str, tree: Any) -> None:
+    """Its cost is far from the others', and goes to the foot."""
+    tree.top1("bars-b", [0.8, 0.82])
+    tree.top1("resnet18-xnor", [0.7, 0.71], counts=(10**6, 64 * 10**6, 10**6))
+    tree.top1("resnet18-react", [0.9, 0.92], counts=(50 * 10**6, 0, 10**6))
+    figure, rows = drawn(name, tree)
+    assert len(rows) > 2 and any(row["experiment"] == "resnet18-react" for row in rows)
+    for axes in figure.axes:
+        assert not any("ReActNet" in label for label in points(axes)) and axes.get_xlim()[1] < 25
+    levels = [line for axes in figure.axes for line in axes.lines if line.get_label() == "ReActNet-18, measured"]
+    assert levels and all(list(level.get_ydata()) == [pytest.approx(91)] * 2 for level in levels)
+    assert "Dotted: ReActNet-18, 25 times ResNet-18 (XNOR)'s equivalent operations." in words(figure)
+
+
 def test_without_the_reference_costs_are_absolute_and_nothing_printed_is_drawn(tree: Any) -> None:
     tree.top1("bars-b", [0.8, 0.82, 0.84])
     for name, unit in (("fig1", "(millions)"), ("fig4", "(millions)")):

@@ -131,6 +131,11 @@ def markers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     return looks
 
 
+def is_bound(row: dict[str, Any]) -> bool:
+    """Ours without binary operations: what binarisation costs, drawn as a level, its cost being far from the others."""
+    return bool(row["source"] == "measured" and row["biops"] == 0)
+
+
 def far_apart(rows: Sequence[dict[str, Any]]) -> bool:
     """Whether ours and the printed accuracies leave more room between them than either takes."""
     found = [[row["top1_percent"] for row in rows if (row["source"] == "printed") is side] for side in (True, False)]
@@ -184,6 +189,9 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str, sourc
         )
         for row in there:
             marker, colour = looks[row["experiment"]]
+            if is_bound(row):
+                axes.axhline(row["top1_percent"], **_LEVEL, color=colour, label=f"{row['method']}, measured")
+                continue
             axes.errorbar(
                 row[key] / divisor,
                 row["top1_percent"],
@@ -215,6 +223,9 @@ def draw(axes: Axes, rows: Sequence[dict[str, Any]], cost: str, name: str, sourc
         )
 
 
+_LEVEL: dict[str, Any] = {"linestyle": ":", "linewidth": 1.3, "zorder": 1.5}
+
+
 def _spread(value: float | None, divisor: float) -> float | None:
     return value / divisor if value else None
 
@@ -229,7 +240,10 @@ def handles(rows: Sequence[dict[str, Any]]) -> list[Line2D]:
         label = ("+ " if group[0]["series"] == "beyond the paper" else "") + str(group[0]["method"])
         marker, colour = looks[experiment]
         label = textwrap.fill(label, 24, subsequent_indent="   ")
-        entries.append(_handle(label, marker, colour if measured_here else None))
+        if any(map(is_bound, group)):
+            entries.append(Line2D([], [], **_LEVEL, color=colour, label=label))
+        else:
+            entries.append(_handle(label, marker, colour if measured_here else None))
     if any(row["source"] == "printed" for row in rows):
         entries.append(_handle("as printed in the paper", "o", None, line=(0, (4, 2))))
     return entries
@@ -258,5 +272,13 @@ def footnotes(results: Results, rows: Sequence[dict[str, Any]]) -> list[str]:
     gray = "Gray and open: as printed, on CIFAR-10, relative to the printed ResNet-18 (XNOR)."
     return [
         f"{style.provenance(many, results.scale)} {style.seeds_drawn(counts)} {why_not_printed(rows) or gray}",
+        *(f"Dotted: {row['method']}, {_bound_cost(row)} operations." for row in rows if is_bound(row)),
         style.absences(many),
     ]
+
+
+def _bound_cost(row: dict[str, Any]) -> str:
+    """What a level hides, the cost of its network."""
+    times = row["relative_equivalent_ops_64"]
+    flops = f"{row['flops'] / 1e6:.3g} million floating-point"
+    return flops if times is None else f"{times:.3g} times ResNet-18 (XNOR)'s equivalent"
