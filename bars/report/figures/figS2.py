@@ -73,8 +73,10 @@ def draw(rows: style.Rows, results: Results) -> Figure:
     networks = [row for row in rows if row["kind"] == "network"]
     one_slot = [row for row in networks if row["slot"] == scatter.SLOT] or networks
     looks = scatter.markers(networks)
-    figure = style.new(4.3)
-    upper, lower = style.rows(figure, [2.9, 1.0])
+    legend = scatter.handles(networks)
+    room = min(1.0, 0.3 + 0.15 * math.ceil(len(legend) / 4))
+    figure = style.new(3.3 + room)
+    upper, lower = style.rows(figure, [2.9, room])
     left, *others = upper.subplots(1, 1 + len(CONVENTIONS))
     _points(left, one_slot, looks, "ms_per_image", "top1_percent")
     left.set_xlabel("Time of an image (ms)")
@@ -88,7 +90,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
             _draw_fit(axes, networks, fit)
     others[0].set_ylabel("Time of an image (ms)")
     others[0].set_title("Time against operations")
-    lower.legend(handles=scatter.handles(networks), loc="center", ncols=4, fontsize="small")
+    lower.legend(handles=legend, loc="center", ncols=4, fontsize="small")
     style.foot(figure, *_notes(rows, networks, one_slot, results))
     return figure
 
