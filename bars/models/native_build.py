@@ -37,7 +37,7 @@ def library(source: Path, *defined: str) -> ctypes.CDLL:
 
 
 def compiler_version() -> str:
-    """The compiler in its own words, one line; its version decides last bits. Empty where there is none."""
+    """The compiler that ``library`` found, in its own words, one line: its version decides last bits."""
     said = subprocess.run([os.environ.get("CXX", "g++"), "--version"], capture_output=True, text=True, check=False)
     return said.stdout.partition("\n")[0]
 
