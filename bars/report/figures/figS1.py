@@ -59,7 +59,7 @@ def draw(rows: style.Rows, results: Results) -> Figure:
         failed = [row["failures"] for row in own if row["failures"]]
         colour = style.colour(3) if failed else style.INK
         line[0].set_ylabel(
-            textwrap.fill(f"{results.title(name)}: {'failed' if failed else 'sound'}", 26),
+            textwrap.fill(results.title(name) + (": failed" if failed else ""), 26),
             rotation=0,
             ha="right",
             va="center",
