@@ -205,6 +205,9 @@ class Budget(Block):
 class Health(Block):
     """What a search that worked looks like at its end; one that does not says so in its record and in the tables."""
 
+    loss: Annotated[float, Field(gt=0)] = Field(
+        description="largest training loss of the last epoch, relative to that of a guess among the classes"
+    )
     flips: Fraction = Field(description="least share of binary weights whose sign differs from the start")
     budget: Fraction = Field(description="largest relative distance of E[BiOps] from the budget")
     entropy: Fraction = Field(description="largest mean entropy of a decision, as a share of that of a uniform one")

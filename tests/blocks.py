@@ -49,6 +49,6 @@ def search_params(**changes: Any) -> SearchParams:
         "grad_clip": 5.0,
         "alpha_lr": 0.05,
         "alpha_start": "uniform",
-        "health": {"flips": 0.0, "budget": 1.0, "entropy": 1.0, "entropy_pull": 1e9},
+        "health": {"loss": 10.0, "flips": 0.0, "budget": 1.0, "entropy": 1.0, "entropy_pull": 1e9},
     }
     return block(SearchParams, **(values | changes))

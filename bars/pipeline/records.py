@@ -115,6 +115,8 @@ class AlphaRow(NamedTuple):
 class Verdict(Record):
     """Whether a search worked, by search.health: what was judged at its last epoch, and its failures in words."""
 
+    train_loss: float | None = None
+    guess_loss: float | None = Field(None, description="log of the number of classes")
     flips: float | None = None
     budget_ratio: float | None = None
     entropy: float | None = None

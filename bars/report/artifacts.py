@@ -10,7 +10,7 @@ from bars.pipeline.experiments import Experiment, Grid
 from bars.report.paper import table1, table2
 
 METRICS, GENOTYPE, CANDIDATES = "evaluate/metrics.json", "derive/genotype.json", "derive/candidates.csv"
-ALPHAS, EPOCHS = "search/alphas.parquet", "search/epochs.csv"
+ALPHAS, EPOCHS, DISTRIBUTION = "search/alphas.parquet", "search/epochs.csv", "search/distribution.json"
 PREDICTIONS = "evaluate/predictions.parquet"
 
 BARS = ("bars-a", "bars-b", "bars-c")
@@ -178,7 +178,7 @@ def _claims(grid: Grid) -> _Wanted:
 def _searches(grid: Grid) -> _Wanted:
     for experiment in grid:
         if "search" in experiment.stages:
-            yield experiment.name, (EPOCHS,)
+            yield experiment.name, (EPOCHS, DISTRIBUTION)
 
 
 def _ranking(grid: Grid) -> _Wanted:

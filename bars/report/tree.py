@@ -14,9 +14,9 @@ from bars.pipeline.experiments import Experiment, Grid
 from bars.pipeline.latency_record import Latency, NetworkLatency
 from bars.pipeline.load import Params
 from bars.pipeline.predictions import Predictions, read_predictions
-from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch
+from bars.pipeline.records import AlphaRow, Candidate, Metrics, SearchEpoch, Verdict
 from bars.report import text
-from bars.report.artifacts import ALPHAS, CANDIDATES, EPOCHS, GENOTYPE, METRICS, PREDICTIONS, path_of
+from bars.report.artifacts import ALPHAS, CANDIDATES, DISTRIBUTION, EPOCHS, GENOTYPE, METRICS, PREDICTIONS, path_of
 from bars.report.paper import table1, table2
 
 if TYPE_CHECKING:
@@ -155,6 +155,12 @@ class Results:
     def epochs(self, name: str) -> dict[int, list[SearchEpoch]]:
         """Log of the search by seed."""
         return self._each(name, EPOCHS, records.read_search_epochs)
+
+    def search_verdicts(self, name: str) -> dict[int, Verdict]:
+        """What the search said of itself when it ended, by seed."""
+        return {
+            seed: found.verdict for seed, found in self._each(name, DISTRIBUTION, records.read_distribution).items()
+        }
 
     def candidates(self, name: str) -> dict[int, list[Candidate]]:
         """Candidates of the derivation by seed."""

@@ -130,7 +130,7 @@ class Search:
                 raise diverged("the search", bad, params.epochs, remedy, checkpoint)
             self._step_back(len(rows), checkpoint)
         status = "completed" if bad is None else "diverged"
-        verdict = judge(rows[-1] if rows else {}, status, params)
+        verdict = judge(rows[-1] if rows else {}, status, params, self.train.part.num_classes)
         return SearchResult(
             epochs=rows,
             alphas=[row for i, logits in enumerate(self.history) for row in _alpha_rows(self.space, i, logits)],

@@ -1,22 +1,25 @@
-"""Whether a search worked: its weights moved, it met the budget, and its decisions were made, by the data."""
+"""Whether a search worked: its weights learned, it met the budget, and its decisions were made, by the data."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from bars.params import SearchParams
 
 Verdict = dict[str, Any]
-JUDGED = ("flips", "budget_ratio", "entropy", "gradient_entropy", "gradient_data")
+JUDGED = ("train_loss", "flips", "budget_ratio", "entropy", "gradient_entropy", "gradient_data")
 SMALLEST = 1e-12  # a data gradient of zero is drowned by anything
 
 
-def judge(last: Mapping[str, float], status: str, params: SearchParams) -> Verdict:
+def judge(last: Mapping[str, float], status: str, params: SearchParams, num_classes: int) -> Verdict:
     """What the last epoch's row says by ``search.health``: the values that were judged, and ``failures`` in words."""
-    health = params.health
+    health, guess = params.health, math.log(num_classes)
     failures = ["the search diverged"] if status == "diverged" else []
     if last:
+        if last["train_loss"] > health.loss * guess:
+            failures.append(f"its supernet guessed (training loss {last['train_loss']:.2f}, a guess has {guess:.2f})")
         if params.operations == "binary" and last["flips"] < health.flips:
             failures.append(f"its weights stood still ({last['flips']:.1%} of the signs changed)")
         if params.capacity != "none" and abs(last["budget_ratio"] - 1.0) > health.budget:
@@ -27,4 +30,4 @@ def judge(last: Mapping[str, float], status: str, params: SearchParams) -> Verdi
             pull = last["gradient_entropy"] / max(last["gradient_data"], SMALLEST)
             failures.append(f"the entropy term decided, not the data ({pull:.1f} times their gradient)")
     judged = {key: last[key] for key in JUDGED} if last else {}
-    return {**judged, "failures": failures}
+    return {**judged, "guess_loss": guess, "failures": failures}

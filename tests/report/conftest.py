@@ -21,6 +21,7 @@ from bars.pipeline.load import Params, load_params
 from bars.pipeline.predictions import Predictions, write_predictions
 from bars.report.tree import Results
 from bars.space import NONE, SHORTCUT, Genotype, SearchSpace, StageGenotype
+from bars.strategy.distribution import Distribution
 
 PARAMS = Path(__file__).parent / "params.yaml"
 CONV3, CONV5 = "binary_conv_3x3", "binary_conv_5x5"
@@ -149,7 +150,8 @@ class Tree:
                     rows.append(records.AlphaRow(*row))
         records.write_alphas(self.path(name, "search", "alphas.parquet", seed), rows)
 
-    def epochs(self, name: str, seed: int, valid_top1: float) -> None:
+    def epochs(self, name: str, seed: int, valid_top1: float, failures: Sequence[str] = ()) -> None:
+        """Write epochs.csv and distribution.json of a search that ended with ``failures``, among ten classes."""
         values = dict.fromkeys(
             set(records.SearchEpoch.model_fields)
             - {"epoch", "train_top1", "valid_top1", "expected_biops", "flips", "flip_rate", "shares"},
@@ -160,6 +162,9 @@ class Tree:
             epoch=12, train_top1=0.5, valid_top1=valid_top1, expected_biops=1e6, **values, shares={CONV3: 0.5}
         )
         records.write_search_epochs(self.path(name, "search", "epochs.csv", seed), [row])
+        end = Distribution(SearchSpace.from_params(self.grid[name].space)).to_json("completed", 12)
+        verdict = {"guess_loss": math.log(10), "failures": list(failures)}
+        records.write_json(self.path(name, "search", "distribution.json", seed), end | {"verdict": verdict})
 
     def candidates(self, name: str, seed: int, valid_top1: float) -> None:
         rows = [

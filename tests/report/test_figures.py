@@ -697,3 +697,17 @@ def test_searches_of_different_numbers_of_seeds_are_counted_as_they_are(tree: An
     flips = [axes for axes in figure.axes if any("no binary" in text.get_text() for text in axes.texts)]
     assert len(flips) == 1 and not flips[0].lines  # of the search in floats
     assert [style.how_many(counts) for counts in ([2, 2], [3, 1])] == ["n = 2", "n = 1 to 3"]
+
+
+def test_figure_s1_says_what_the_searches_recorded_of_themselves(tree: Any) -> None:
+    """Not what could be told from their logs again: those do not know how many classes there are."""
+    for seed, failures in ((0, ()), (1, ("its supernet guessed (loss 2.31)", "its decisions stayed open"))):
+        tree.epochs("bars-a", seed, 0.1, failures)
+    tree.epochs("bars-b", 0, 0.8)
+    figure, rows = drawn("figS1", tree)
+    assert "Failed: bars-a, seed 1: its supernet guessed (loss 2.31); its decisions stayed open." in words(figure)
+    named = {axes.get_ylabel().replace("\n", " "): axes for axes in figure.axes if axes.get_ylabel()}
+    assert list(named) == ["BARS-A: failed", "BARS-B"]
+    assert [row["failures"] for row in rows if row["experiment"] == "bars-b"] == [""]
+    chance = named["BARS-B"].lines[-1].get_ydata()
+    assert list(chance) == pytest.approx([0.1, 0.1])  # of the ten classes that were recorded

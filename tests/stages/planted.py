@@ -95,7 +95,7 @@ def found(task: Any, seed: int, space: SpaceParams = SPACE, **changes: Any) -> d
         "weight_lr_end": 0.001,
         "grad_clip": None,
         "alpha_lr": 0.05,
-        "health": Health(flips=0.0, budget=1.0, entropy=1.0, entropy_pull=1e9),
+        "health": Health(loss=0.98, flips=0.0, budget=1.0, entropy=1.0, entropy_pull=1e9),
     }
     parts: Any = [Planted(*task(100 * seed + i)) for i in range(2)]
     runtime = block(RuntimeParams, device="cpu")
@@ -112,4 +112,5 @@ def found(task: Any, seed: int, space: SpaceParams = SPACE, **changes: Any) -> d
         "no_cell": float(depth[0, 0]),
         "width": float((width[0] * torch.tensor(search.space.width_choices, dtype=width.dtype)).sum()),
         "ratio": result.epochs[-1]["budget_ratio"],
+        "guessed": float(any("guessed" in failure for failure in result.distribution["verdict"]["failures"])),
     }

@@ -71,6 +71,7 @@ def test_a_search_whose_weights_stand_still_does_not_find_them(seed: int, draws:
     """Accuracy 0.46 to 0.49, which is chance; what one-hot draws then prefer is chance, too."""
     search = found(far_pattern, seed, straight_through=draws.one_hot, **FROZEN)
     assert missed(search, draws) >= draws.frozen
+    assert search["guessed"] and not planted(seed, draws.one_hot)["guessed"]  # and says so
 
 
 # Two cells of six edges, of which the pattern needs one convolution, and a budget that pays for one with 30 % to spare.

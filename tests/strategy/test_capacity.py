@@ -68,16 +68,21 @@ def test_a_cap_meets_the_budget_only_where_the_data_want_more() -> None:
     assert at_rest(math.log(0.5), 0.3, capacity="printed") == pytest.approx(1.0, abs=0.01)
 
 
-def verdict(status: str = "completed", **row: float) -> list[str]:
-    search: SearchParams = params(health={"flips": 0.05, "budget": 0.1, "entropy": 0.8, "entropy_pull": 1.5})
-    sound = {"flips": 0.2, "budget_ratio": 1.0, "entropy": 0.5, "gradient_entropy": 0.01, "gradient_data": 0.01}
-    failures: list[str] = judge(sound | row, status, search)["failures"]
+HEALTH = {"loss": 0.9, "flips": 0.05, "budget": 0.1, "entropy": 0.8, "entropy_pull": 1.5}
+SOUND = {"train_loss": 1.5, "flips": 0.2, "budget_ratio": 1.0, "entropy": 0.5}
+SOUND |= {"gradient_entropy": 0.01, "gradient_data": 0.01}
+
+
+def verdict(status: str = "completed", operations: str = "binary", **row: float) -> list[str]:
+    search: SearchParams = params(health=HEALTH, operations=operations)
+    failures: list[str] = judge(SOUND | row, status, search, 10)["failures"]
     return failures
 
 
 @pytest.mark.parametrize(
     ("row", "word"),
     [
+        ({"train_loss": 2.0724}, "guessed"),  # the logarithm of ten is 2.302585, nine tenths of it 2.072327
         ({"flips": 0.04}, "stood still"),
         ({"budget_ratio": 0.89}, "missed the budget"),
         ({"budget_ratio": 1.11}, "missed the budget"),
@@ -92,9 +97,8 @@ def test_a_search_that_failed_says_why(row: dict[str, float], word: str) -> None
 
 
 def test_a_search_just_inside_every_criterion_is_sound() -> None:
-    assert verdict() == verdict(flips=0.05, budget_ratio=1.09, entropy=0.8, gradient_entropy=0.0149) == []
+    edge = {"train_loss": 2.0723, "flips": 0.05, "budget_ratio": 1.09, "entropy": 0.8, "gradient_entropy": 0.0149}
+    assert verdict() == verdict(**edge) == []
     assert verdict("diverged") == ["the search diverged"]
-    assert judge({}, "diverged", params())["failures"] == ["the search diverged"]
-    floats = params(operations="float", health={"flips": 0.05, "budget": 0.1, "entropy": 0.8, "entropy_pull": 1.5})
-    row = {"flips": 0.0, "budget_ratio": 1.0, "entropy": 0.5, "gradient_entropy": 0.01, "gradient_data": 0.01}
-    assert judge(row, "completed", floats)["failures"] == []  # it has no binary weights
+    assert judge({}, "diverged", params(), 10)["failures"] == ["the search diverged"]
+    assert verdict(operations="float", flips=0.0) == []  # it has no binary weights

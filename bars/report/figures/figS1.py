@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bars.errors import RecordError
-from bars.pipeline.records import SearchEpoch
+from bars.pipeline.experiments import Experiment
 from bars.report.figures import style
 from bars.report.tree import Results
-from bars.strategy.health import judge
 
 LINES = ("valid_top1", "flips", "budget_ratio", "entropy")
 TITLES = ("Supernet top-1", "Flips since start", "E[BiOps] / budget", "Entropy of decisions", "Normal cells")
@@ -22,17 +22,7 @@ TITLES = ("Supernet top-1", "Flips since start", "E[BiOps] / budget", "Entropy o
 
 def data(results: Results) -> list[dict[str, Any]]:
     """One row per search, seed and epoch."""
-    rows = [
-        {"experiment": experiment.name, "seed": seed, "epoch": epoch.epoch}
-        | {key: getattr(epoch, key) for key in LINES}
-        | {f"share_{name}": share for name, share in epoch.shares.items()}
-        | {"failures": "; ".join(_failures(experiment.search, epochs)) if epoch is epochs[-1] else None}
-        | {"scale": results.scale, "data_set": experiment.search_data.name}
-        for experiment in results.grid
-        if "search" in experiment.stages
-        for seed, epochs in sorted(results.epochs(experiment.name).items())
-        for epoch in epochs
-    ]
+    rows = [row for experiment in results.grid if "search" in experiment.stages for row in _rows(experiment, results)]
     if not rows:
         raise RecordError(
             "nothing to draw in figS1: no search has left its log",
@@ -42,14 +32,24 @@ def data(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _failures(search: Any, epochs: Sequence[SearchEpoch]) -> list[str]:
-    status = "completed" if len(epochs) == search.epochs else "diverged"
-    failures: list[str] = judge(epochs[-1].model_dump(), status, search)["failures"]
-    return failures
+def _rows(experiment: Experiment, results: Results) -> Iterator[dict[str, Any]]:
+    verdicts = results.search_verdicts(experiment.name)
+    for seed, epochs in sorted(results.epochs(experiment.name).items()):
+        verdict = verdicts.get(seed)
+        guess = None if verdict is None or verdict.guess_loss is None else math.exp(-verdict.guess_loss)
+        for epoch in epochs:
+            yield (
+                {"experiment": experiment.name, "seed": seed, "epoch": epoch.epoch}
+                | {key: getattr(epoch, key) for key in LINES}
+                | {f"share_{name}": share for name, share in epoch.shares.items()}
+                | {"guess_top1": guess}
+                | {"failures": "; ".join(verdict.failures) if verdict and epoch is epochs[-1] else None}
+                | {"scale": results.scale, "data_set": experiment.search_data.name}
+            )
 
 
 def draw(rows: style.Rows, results: Results) -> Figure:
-    """A line of five small panels per search; a name in red failed by search.health."""
+    """A line of five small panels per search; a name in red failed by what its search recorded."""
     names = list(dict.fromkeys(row["experiment"] for row in rows))
     figure = style.new(0.95 + 0.78 * len(names), width=8.2)
     panels = figure.subplots(len(names), len(TITLES), squeeze=False, sharex="row")
@@ -77,7 +77,7 @@ def _draw_search(line: Sequence[Axes], rows: style.Rows, results: Results) -> No
     experiment = results.experiment(rows[0]["experiment"])
     assert experiment is not None
     search = experiment.search
-    limits = (None, search.health.flips, 1.0, search.health.entropy)
+    limits = (rows[0]["guess_top1"], search.health.flips, 1.0, search.health.entropy)
     for axes, key, limit in zip(line, LINES, limits, strict=False):
         if key == "flips" and search.operations == "float":
             axes.text(
@@ -122,7 +122,7 @@ def _notes(rows: style.Rows, results: Results) -> list[str]:
     seeds = style.how_many([len({row["seed"] for row in rows if row["experiment"] == name}) for name in names])
     return [
         f"Scale {results.scale}, data set {datasets}. One line per seed ({seeds}); gray band at the left: warm-up. "
-        "Dashed and gray: the criteria of search.health. Normal cells: mean probability of conv (blue), shortcut "
-        "(orange), none (gray), and conv 5x5 (purple).",
+        "Dashed and gray: a guess, and the criteria of search.health. Normal cells: mean probability of conv (blue), "
+        "shortcut (orange), none (gray), and conv 5x5 (purple).",
         ("Failed: " + ". ".join(failed) + ".") if failed else "No search failed by these criteria.",
     ]
