@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bars.cost import genotype_cost
+from bars.cost import genotype_cost, uniform_genotype
 from bars.models.baselines import build
 from bars.models.counting import count_model
 from bars.pipeline.experiments import Grid
@@ -27,6 +27,7 @@ from bars.report.tables.audit import (
     findings,
     table,
 )
+from bars.space import SearchSpace
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,18 @@ def test_reconstructed_architectures_have_the_printed_counts(name: str) -> None:
     cost = genotype_cost(experiment.space, genotype, 32, 10)
     for column, value in cost._asdict().items():
         assert row2(name).number(column).agrees(value / 1e6) in (AGREES, FLOOR), column
+
+
+@pytest.mark.parametrize("name", [f"bars-{letter}" for letter in "abcde"])
+def test_the_spaces_of_the_paper_scale_hold_networks_of_the_printed_counts(name: str) -> None:
+    experiment = Grid(load_params(Path(__file__).parents[2] / "params.yaml"), "paper")[name]
+    space = SearchSpace.from_params(experiment.space)
+    sizes = {"cifar10": (32, 10), "imagenet": (224, 1000)}[experiment.slot]
+    ends = [("none", 0, space.width_choices[0]), ("binary_conv_3x3", space.cells_per_stage, 1.0)]
+    least, most = (genotype_cost(experiment.space, uniform_genotype(space, *end), *sizes)._asdict() for end in ends)
+    for column in least:
+        printed = 1e6 * row2(name).number(column).value
+        assert least[column] < printed < most[column], column
 
 
 def test_the_caption_counts_the_verdicts(by_id: dict[str, Finding]) -> None:
