@@ -346,7 +346,9 @@ class ClaimsParams(Block):
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="level of the interval over seeds")
     min_seeds: PositiveInt = Field(description="fewer seeds than this: not tested")
     collapse_share: Fraction = Field(description="share of shortcut and none edges above which a search failed")
-    failed_top1: Fraction = Field(description="top-1 accuracy below which a search failed")
+    failed_guesses: Annotated[float, Field(ge=0)] = Field(
+        description="top-1 accuracy, relative to that of a guess among the classes, below which a run failed"
+    )
     ratio_tolerance: Fraction = Field(description="relative tolerance of a claimed ratio of operations or parameters")
 
 

@@ -85,6 +85,7 @@ class Tree:
             "split": "test",
             "n_examples": 360,
             "top1": 0.9,
+            "class_top1": dict.fromkeys(map(str, range(10)), values.get("top1", 0.9)),
             "loss": 0.5,
             "flops": flops,
             "biops": biops,

@@ -17,7 +17,6 @@ from bars.report.layout import Table
 from bars.report.paper import table1, table2
 from bars.report.predictors import expected_best
 from bars.report.tables import make_table, write_table
-from bars.report.tree import Results
 from bars.space import SHORTCUT
 from tests.blocks import block
 from tests.report.conftest import PARAMS, Tree
@@ -283,7 +282,15 @@ def test_rows_with_the_same_architectures_say_so(tree: Any, name: str) -> None:
     assert note(row_of(made(name, tree), "bars-b")) == ""
 
 
-def test_failed_top1_is_where_a_run_counts_as_failed(tree: Any) -> None:
+def test_so_many_guesses_is_where_a_run_counts_as_failed(tree: Any) -> None:
     tree.top1("bars-b", [0.25, 0.35, 0.45])
-    runs = Results(tree.params, None, tree.folder).runs("bars-b")
-    assert [failure(runs, {}, block(ClaimsParams, failed_top1=limit)).failed for limit in (0.2, 0.3, 0.4)] == [0, 1, 2]
+    runs = tree.results.runs("bars-b")
+    failed = [failure(runs, {}, block(ClaimsParams, failed_guesses=limit)).failed for limit in (2.0, 3.0, 4.0)]
+    assert failed == [0, 1, 2]  # a guess among ten classes has 0.1
+
+
+def test_fifteen_percent_of_a_hundred_classes_is_no_failure(tree: Any) -> None:
+    classes = dict.fromkeys(map(str, range(100)), 0.1)
+    tree.top1("bars-e", [0.15, 0.021, 0.019], class_top1=classes)
+    found = failure(tree.results.runs("bars-e"), {}, tree.params.report.claims)
+    assert (found.failed, found.criteria) == (1, ("top-1 below 2%",))

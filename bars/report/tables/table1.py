@@ -38,7 +38,8 @@ def table(results: Results) -> Table:
         notes=(
             "A run failed if its search diverged, if more than "
             f"{claims.collapse_share:.0%} of the edges of its normal cells are shortcut or none, or if its top-1 is "
-            f"below {claims.failed_top1:.0%}. The paper does not say what it means by Failed.",
+            f"below {claims.failed_guesses:g} times that of a guess among the classes. The paper does not say what it "
+            "means by Failed.",
             "Space: number of architectures that the row's search chooses from (exact in the csv).",
             "Rows that begin with + are beyond the paper.",
         ),
