@@ -151,8 +151,10 @@ class Tree:
                     rows.append(records.AlphaRow(*row))
         records.write_alphas(self.path(name, "search", "alphas.parquet", seed), rows)
 
-    def epochs(self, name: str, seed: int, valid_top1: float, failures: Sequence[str] = ()) -> None:
-        """Write epochs.csv and distribution.json of a search that ended with ``failures``, among ten classes."""
+    def epochs(
+        self, name: str, seed: int, valid_top1: float, failures: Sequence[str] = (), guess: float | None = math.log(10)
+    ) -> None:
+        """Write epochs.csv and distribution.json of a search; ``guess`` is the loss of a guess."""
         values = dict.fromkeys(
             set(records.SearchEpoch.model_fields)
             - {"epoch", "train_top1", "valid_top1", "expected_biops", "flips", "flip_rate", "shares"},
@@ -164,7 +166,7 @@ class Tree:
         )
         records.write_search_epochs(self.path(name, "search", "epochs.csv", seed), [row])
         end = Distribution(SearchSpace.from_params(self.grid[name].space)).to_json("completed", 12)
-        verdict = {"guess_loss": math.log(10), "failures": list(failures)}
+        verdict = {"guess_loss": guess, "failures": list(failures)}
         records.write_json(self.path(name, "search", "distribution.json", seed), end | {"verdict": verdict})
 
     def candidates(self, name: str, seed: int, valid_top1: float) -> None:

@@ -711,3 +711,13 @@ def test_figure_s1_says_what_the_searches_recorded_of_themselves(tree: Any) -> N
     assert [row["failures"] for row in rows if row["experiment"] == "bars-b"] == [""]
     chance = named["BARS-B"].lines[-1].get_ydata()
     assert list(chance) == pytest.approx([0.1, 0.1])  # of the ten classes that were recorded
+    assert "gray: a guess, and the criteria" in words(figure)
+
+
+def test_figure_s1_does_not_speak_of_a_guess_that_no_search_recorded(tree: Any) -> None:
+    tree.epochs("bars-b", 0, 0.8, guess=None)
+    figure, rows = drawn("figS1", tree)
+    assert "gray: the criteria" in words(figure) and "guess" not in words(figure)
+    assert {row["guess_top1"] for row in rows} == {None}
+    (top1,) = (axes for axes in figure.axes if axes.get_ylabel())
+    assert len(top1.lines) == 1  # the search's own

@@ -119,10 +119,12 @@ def _notes(rows: style.Rows, results: Results) -> list[str]:
     failed = [f"{row['experiment']}, seed {row['seed']}: {row['failures']}" for row in rows if row["failures"]]
     datasets = " and ".join(sorted({row["data_set"] for row in rows}))
     names = {row["experiment"] for row in rows}
+    # Older searches have not recorded what a guess has.
+    guess = "a guess, and " if any(row["guess_top1"] for row in rows) else ""
     seeds = style.how_many([len({row["seed"] for row in rows if row["experiment"] == name}) for name in names])
     return [
         f"Scale {results.scale}, data set {datasets}. One line per seed ({seeds}); gray band at the left: warm-up. "
-        "Dashed and gray: a guess, and the criteria of search.health. Normal cells: mean probability of conv (blue), "
+        f"Dashed and gray: {guess}the criteria of search.health. Normal cells: mean probability of conv (blue), "
         "shortcut (orange), none (gray), and conv 5x5 (purple).",
         ("Failed: " + ". ".join(failed) + ".") if failed else "No search failed by these criteria.",
     ]
