@@ -40,7 +40,7 @@ def export(params: Path, scale: str | None, results: Path, name: str, seed: int,
     _require_replaceable(target)
     _require_packages()
     inputs = hash_inputs(results, experiment.inputs("evaluate", seed))
-    verify_inputs(results, inputs)
+    verify_inputs(results, inputs, tensors=False)  # a supernet of megabytes may be gone, the network's own weights not
     model, part, genotype = _load(experiment, results, seed)
     with atomic_directory(target) as folder:
         to_onnx(model, part.image_size, folder / NETWORK)

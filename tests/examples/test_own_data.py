@@ -152,6 +152,17 @@ def test_an_export_replaces_only_an_export(own: Path) -> None:
     assert Path("mine", NETWORK).read_bytes() == before
 
 
+def test_a_network_outlives_its_supernet(own: Path) -> None:
+    supernet = RUN / "search/supernet.pt"
+    supernet.rename("supernet.pt")
+    try:
+        status, err = call("export", "bars-b", "--seed", "0", "--params", "small.yaml", "--out", "without")
+    finally:
+        Path("supernet.pt").rename(supernet)
+    assert status == 0, err
+    assert Path("without", NETWORK).read_bytes() == Path("mine", NETWORK).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -15,6 +15,7 @@ import pytest
 from bars.errors import RecordError
 from bars.params import ClaimsParams
 from bars.report import stats
+from bars.report.artifacts import CHANCE
 from bars.report.stats import Interval
 from bars.report.tables import make_table, write_table
 from bars.report.tables.claims.catalogue import claims
@@ -105,6 +106,34 @@ def test_a_search_is_held_against_random_architectures_that_seeds_do_not_pair(tr
     assert expected is not None
     assert (row["paired"], row["verdict"]) == (False, NOISE)
     assert (row["low"], row["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_chance_is_beaten_on_average_over_budgets_by_seed(tree: Any) -> None:
+    """Means over budgets by seed: 92, 92, 95 against 90, 90, 91; so that what one budget lacks another may have."""
+    for name, ours, random in (
+        ("bars-a", [0.91, 0.93, 0.94], [0.92, 0.88, 0.90]),
+        ("bars-b", [0.92, 0.91, 0.95], [0.90, 0.90, 0.92]),
+        ("bars-c", [0.93, 0.92, 0.96], [0.88, 0.92, 0.91]),
+    ):
+        tree.top1(name, ours)
+        tree.top1(CHANCE[name], random)
+    row = judged(tree, "better-than-random-cifar")
+    error = (3 / 3 + 1 / 9) ** 0.5  # variances 3 and 1/3, each over 3 seeds
+    degrees = (1 + 1 / 9) ** 2 / (1 / 2 + 1 / 162)
+    half = stats.t_quantile(0.95, degrees) * error
+    assert (row["value"], row["n"], row["paired"]) == (pytest.approx(93 - 271 / 3), 3, False)
+    assert (row["low"], row["high"]) == (pytest.approx(row["value"] - half), pytest.approx(row["value"] + half))
+    assert row["verdict"] == NOISE
+    tree.top1("random-c", [0.80, 0.84, 0.83])
+    assert judged(tree, "better-than-random-cifar")["verdict"] == SUPPORTED
+
+
+def test_a_mean_over_budgets_needs_all_of_them(tree: Any) -> None:
+    tree.top1("bars-d", [0.5, 0.6])
+    tree.top1("bars-e", [0.5, 0.6])
+    tree.top1("random-d", [0.4, 0.5])
+    row = judged(tree, "better-than-random-imagenet")
+    assert (row["verdict"], row["why"]) == (NOT_TESTED, "random-e: no result yet (seeds 0, 1, 2)")
 
 
 def test_the_interval_is_students(tree: Any) -> None:

@@ -194,6 +194,16 @@ def _imagenet() -> Iterator[Claim]:
 
 
 def _design() -> Iterator[Claim]:
+    for slot, networks in (("CIFAR-10", BARS), ("ImageNet", ("bars-d", "bars-e"))):
+        yield Claim(
+            f"better-than-random-{slot.partition('-')[0].lower()}",
+            f"The search finds better architectures than chance does within the same budgets (mean over {slot}'s).",
+            "Sec. 1, contributions (implied)",
+            f"mean top-1 of {', '.join(networks)} - of {', '.join(CHANCE[name] for name in networks)}",
+            "points",
+            measure=measures.over_chance(*networks),
+            rule=gains(),
+        )
     for name, random in CHANCE.items():
         letter = name[-1]
         yield _gain(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bars.report import stats
-from bars.report.artifacts import BARS, COLLAPSED, FAILED, FULL, STABILISED
+from bars.report.artifacts import BARS, CHANCE, COLLAPSED, FAILED, FULL, STABILISED
 from bars.report.distribution import mean_entropy, mean_largest, mean_shortcut
 from bars.report.failure import failure
 from bars.report.paper import table2
 from bars.report.stats import Interval
 from bars.report.summary import joined
-from bars.report.tables.claims.quantities import Measured, NotMeasured, Quantities
+from bars.report.tables.claims.quantities import Measured, NotMeasured, Quantities, shared_seeds
 from bars.report.timed import SINGLE, measured_on, of_grid
 from bars.space import SHORTCUT, Genotype
 
@@ -93,6 +93,11 @@ def least_flops(quantities: Quantities) -> Measured:
     return Measured(measured.value, measured.seeds, measured.dataset, joined(f"least FLOPs: {least}", measured.note))
 
 
+def over_chance(*searched: str) -> Callable[[Quantities], Measured]:
+    """Top-1 of searched networks - random ones of the same budgets, mean over the budgets by seed."""
+    return lambda quantities: quantities.mean_gain(searched, [CHANCE[name] for name in searched])
+
+
 def pareto_gaps(searched: list[tuple[float, float]], expanded: list[tuple[float, float]]) -> list[float]:
     """Accuracy of the searched front (joined by lines) minus each expanded point's, where their costs overlap."""
     front = sorted(searched)
@@ -111,9 +116,8 @@ def pareto(quantities: Quantities) -> Measured:
     searched, expanded = [quantities.runs(name) for name in BARS], [quantities.runs(name) for name in widened]
     if not expanded:
         raise NotMeasured("no widened experiment in the grid")
-    seeds = set.intersection(*(set(runs.metrics) for runs in (*searched, *expanded)))
     gaps = {}
-    for seed in sorted(seeds):
+    for seed in shared_seeds((*searched, *expanded)):
         points = [
             [(runs.metrics[seed].equivalent_ops_64, 100 * runs.metrics[seed].top1) for runs in side]
             for side in (searched, expanded)

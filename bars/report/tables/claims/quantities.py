@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -83,6 +83,20 @@ class Quantities:
         interval = bootstrap.gain(a, b, self.claims.confidence, paired=paired)
         return replace(measured, images=interval, n_images=len(next(iter(a.values()))))
 
+    def mean_gain(self, ones: Sequence[str], others: Sequence[str]) -> Measured:
+        """Difference of two groups' mean test accuracy in points, each over the seeds that all of it have; unpaired."""
+        sides = [self.runs(name) for name in ones], [self.runs(name) for name in others]
+        every = [runs for side in sides for runs in side]
+        check_one_split(every)
+        left, right = (
+            {seed: 100.0 * stats.mean([runs.metrics[seed].top1 for runs in side]) for seed in shared_seeds(side)}
+            for side in sides
+        )
+        value = stats.difference(left, right, self.claims.confidence, paired=False)
+        if value is None:
+            raise NotMeasured(f"no seed with a result of each of {', '.join(others if left else ones)}")
+        return Measured(value, _seeds(value, left, right), every[0].dataset or "", _absences(*every))
+
     def _pairs(self, name: str) -> bool:
         """Whether a seed repeats the experiment: those of random and ranked architectures are other architectures."""
         experiment = self.runs(name).experiment
@@ -140,6 +154,11 @@ class Quantities:
 def _seeds(value: Interval, left: Mapping[int, float], right: Mapping[int, float]) -> tuple[int, ...]:
     """The seeds that a comparison rests on: shared ones of pairs, else those of either side."""
     return tuple(sorted(set(left) & set(right) if value.paired else set(left) | set(right)))
+
+
+def shared_seeds(many: Sequence[Runs]) -> list[int]:
+    """The seeds of which all of them have a result."""
+    return sorted(set.intersection(*(set(runs.metrics) for runs in many)))
 
 
 def _absences(*many: Runs) -> str:
