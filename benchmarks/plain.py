@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from bars.binarize.layers import auxiliary_loss
+from bars.binarize.layers import AuxiliaryLoss
 from bars.models.supernet import Sample
 from bars.params import RetrainParams, SearchParams
 from bars.training.graphs import GraphedStep
@@ -63,13 +63,14 @@ def train_step(model: nn.Module, batch: Batch, runtime: Runtime) -> Step:
     """A step of retraining a plain network."""
     params = experiment().retrain
     optimizer = _optimizer(model, params.optimizer, params.lr, params.momentum)
+    auxiliary_loss = AuxiliaryLoss(model)
 
     def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         optimizer.zero_grad(set_to_none=True)
         with runtime.autocast():
             logits = model(images)
         loss, sums = loss_and_sums(logits, labels, params.label_smoothing)
-        extra = auxiliary_loss(model)
+        extra = auxiliary_loss()
         (loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
         return (sums,)
 

@@ -82,11 +82,6 @@ class BinaryConv2d(nn.Module):
         """Whether each binary weight is +1, without gradient."""
         return cast(WeightQuantizer, self.weight_quantizer).before_sign(self.weight.detach()) >= 0
 
-    def auxiliary_loss(self) -> Tensor | None:
-        """Loss that the weight quantizer adds to the objective (PCNN), or None."""
-        own = getattr(self.weight_quantizer, "weight_loss", None)
-        return None if own is None else own(self.weight)
-
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
@@ -128,14 +123,16 @@ class AfterStep:
             module.after_step()
 
 
-def auxiliary_loss(model: nn.Module) -> Tensor | None:
-    """Sum of all modules' ``auxiliary_loss()``, to be added to the objective; None where there is none."""
-    total: Tensor | None = None
-    for module in _having(model, "auxiliary_loss"):
-        term: Tensor | None = module.auxiliary_loss()
-        if term is not None:
-            total = term if total is None else total + term
-    return total
+class AuxiliaryLoss:
+    """What a model's weight quantizers add to the objective (PCNN), looked up once; None where none adds anything."""
+
+    def __init__(self, model: nn.Module) -> None:
+        layers: list[Any] = [module for module in model.modules() if isinstance(module, BinaryConv2d)]
+        self._layers = [layer for layer in layers if hasattr(type(layer.weight_quantizer), "weight_loss")]
+
+    def __call__(self) -> Tensor | None:
+        losses: list[Tensor] = [layer.weight_quantizer.weight_loss(layer.weight) for layer in self._layers]
+        return sum(losses[1:], losses[0]) if losses else None
 
 
 # The word in a module's path that says what a float convolution does, and Table 2's name for it.

@@ -284,10 +284,12 @@ void signs_backward(const Value* dx, const Value* dy, const Value* normed, const
   }
 }
 
-// Batch norm without affine part: out = (x - mean) * inverse, inverse = 1 / sqrt(variance + epsilon).
-void norm(const Value* x, Value* out, float* mean, float* variance, float* inverse, float epsilon, long pixels,
-          long channels) {
+// Batch norm without affine part: out = (x - mean) * inverse, inverse = 1 / sqrt(variance + epsilon). The running
+// statistics, where given, move to the batch's by `momentum`, with the unbiased variance.
+void norm(const Value* x, Value* out, float* inverse, float* running_mean, float* running_variance, float momentum,
+          float epsilon, long pixels, long channels) {
   const Map map{pixels, channels, true};
+  std::vector<float> mean(channels);
   // Relative to the first pixel, so that a mean that is large beside the deviation costs no digits.
   std::vector<float> beginning(channels);
   for (long c = 0; c < channels; ++c) beginning[c] = read(x[c]);
@@ -309,10 +311,13 @@ void norm(const Value* x, Value* out, float* mean, float* variance, float* inver
     const double shift = first.total()[c] / pixels;
     const double spread = std::max(0.0, second.total()[c] / pixels - shift * shift);
     mean[c] = static_cast<float>(origin[c] + shift);
-    variance[c] = static_cast<float>(spread);
+    if (running_mean) {
+      running_mean[c] += momentum * (mean[c] - running_mean[c]);
+      running_variance[c] += momentum * (static_cast<float>(spread * pixels / (pixels - 1)) - running_variance[c]);
+    }
     inverse[c] = static_cast<float>(1.0 / std::sqrt(spread + epsilon));
   }
-  const auto m = repeated(mean, map, 0.0f), v = repeated(inverse, map, 1.0f);
+  const auto m = repeated(mean.data(), map, 0.0f), v = repeated(inverse, map, 1.0f);
   map.each([&](long pixel, long n) {
     const Value* from = x + pixel * channels;
     const float *mp = m.data(), *vp = v.data();

@@ -28,7 +28,7 @@ SIGNATURES = {
     "output": "ppppnppnnn",
     "output_backward": "pppppnnn",
     "signs_backward": "ppppppfnpnpppnnn",
-    "norm": "pppppfnn",
+    "norm": "pppppffnn",
     "norm_backward": "ppppnn",
     "add_scaled": "pppnn",
     "add_scaled_backward": "ppppppnnn",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bars.binarize.layers import auxiliary_loss
+from bars.binarize.layers import AuxiliaryLoss
 from bars.training.graphs import GraphedStep
 from bars.training.trained import Trained
 
@@ -29,6 +29,7 @@ class TrainStep:
 
     def __init__(self, trained: Trained, label_smoothing: float = 0.0, *, capture: bool = True) -> None:
         self._trained, self._label_smoothing = trained, label_smoothing
+        self._auxiliary_loss = AuxiliaryLoss(trained.model)
         self._gradient = GraphedStep(self._eager, capture and trained.capture, trained.model.buffers())
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -41,6 +42,6 @@ class TrainStep:
         with self._trained.runtime.autocast():
             logits = self._trained.forward(images)
         loss, sums = loss_and_sums(logits, labels, self._label_smoothing)
-        extra = auxiliary_loss(self._trained.model)
+        extra = self._auxiliary_loss()
         (loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
         return (sums,)

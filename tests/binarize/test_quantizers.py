@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bars.binarize.activations import ABCActivation, AdaBinActivation, ApproxSign, EdeSign, RSign, SignActivation
-from bars.binarize.layers import BinaryConv2d, auxiliary_loss, set_progress
+from bars.binarize.layers import AuxiliaryLoss, BinaryConv2d, set_progress
 from bars.binarize.signs import EdeSchedule, sign_approx, sign_ede, straight_through
 from bars.binarize.weights import AdaBinWeight, Bases, BiRealSign, Circulant, LibraSign, Projected, ScaledSign
 
@@ -189,7 +189,7 @@ def test_projected_weights_and_their_loss(j: int) -> None:
     z = torch.cat([p[i].mean() * c for i in range(j)])
     q = sign(z) * c.abs().mean()
     torch.testing.assert_close(quantizer(layer.weight), q)
-    loss = auxiliary_loss(nn.Sequential(layer))
+    loss = AuxiliaryLoss(nn.Sequential(layer))()
     assert loss is not None
     torch.testing.assert_close(loss, 0.25 * (q - z).square().sum())
     loss.backward()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bars.binarize.activations import SignActivation
-from bars.binarize.layers import AfterStep, BinaryConv2d, auxiliary_loss, is_fully_binarized
+from bars.binarize.layers import AfterStep, AuxiliaryLoss, BinaryConv2d, is_fully_binarized
 from bars.binarize.signs import binary_sign, sign_clip
 from bars.binarize.weights import ScaledSign, mean_abs
 
@@ -77,5 +77,5 @@ def test_after_step_clamps_latent_weights_and_the_edge_still_learns() -> None:
 
 def test_nothing_to_add_is_none() -> None:
     layer = BinaryConv2d(2, 2, 3, weight_quantizer=ScaledSign(), activation_quantizer=SignActivation())
-    assert auxiliary_loss(layer) is None
+    assert AuxiliaryLoss(layer)() is None
     assert is_fully_binarized(nn.Sequential(layer)) == (True, "")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from bars.binarize.layers import AfterStep, BinaryConv2d, auxiliary_loss, is_fully_binarized, set_progress
+from bars.binarize.layers import AfterStep, AuxiliaryLoss, BinaryConv2d, is_fully_binarized, set_progress
 from bars.errors import ParamsError
 from bars.models.baselines import FAMILIES, build
 from bars.models.cell import DropPath
@@ -50,7 +50,7 @@ def test_one_step_gives_every_parameter_a_finite_gradient(
     logits = model(torch.randn(8, 3, size, size).to(memory_format=torch.channels_last))
     assert logits.shape == (8, 5)
     loss = F.cross_entropy(logits, torch.arange(8) % 5)
-    extra = auxiliary_loss(model)
+    extra = AuxiliaryLoss(model)()
     (loss if extra is None else loss + extra).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -177,16 +177,16 @@ def test_progress_sharpens_irnet_and_changes_its_gradient_but_not_its_output() -
 
 def test_pcnn_loss_enters_and_pulls_weights_to_their_levels() -> None:
     model = tiny("resnet18-pcnn", {"penalty": 1.0})
-    before = auxiliary_loss(model)
+    before = AuxiliaryLoss(model)()
     assert before is not None and float(before.detach()) > 0
     before.backward()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.grad is not None:
                 parameter -= 0.1 * parameter.grad
-    after = auxiliary_loss(model)
+    after = AuxiliaryLoss(model)()
     assert after is not None and float(after.detach()) < float(before.detach())
-    assert auxiliary_loss(tiny("resnet18-bireal", {})) is None
+    assert AuxiliaryLoss(tiny("resnet18-bireal", {}))() is None
 
 
 def test_latent_weights_stay_in_the_window() -> None:
