@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bars.binarize.signs import binary_sign
 from bars.models.native import Native
-from bars.models.sums import add_scaled, masked, pooled
+from bars.models.sums import add_scaled, joined, masked, pooled
 from bars.models.template import Template
 from bars.models.unit import BinaryUnit
 from bars.models.width import Width, fit_channels
@@ -128,10 +128,7 @@ class Cell(nn.Module):
             self._send_units(node, features, (width, target), active, totals)
         if target is not None:
             totals[-1] = masked(totals[-1], target, 1, self.native)
-        out = torch.cat(totals, dim=1)
-        carried = self._carried(x, normed, source, target, channels)
-        if carried is not None:
-            out += carried
+        out = joined(totals, self._carried(x, normed, source, target, channels), self.native)
         return out if target is None else masked(out, target, self.nodes, self.native)
 
     def _preprocessed(self, x: Tensor, normed: Tensor, source: Width | None, inner: Width | None) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bars.models.native import Native
+from bars.models.sums import joined
 from bars.models.width import Width, apply_mask
 
 
@@ -29,6 +30,8 @@ class Stem(nn.Module):
     everything behind the stem binary; ``conv1x1`` is the authors' extra full-precision convolution.
     """
 
+    native: Native | None = None
+
     def __init__(self, kind: str, expand: str, c: int, nodes: int, track: bool) -> None:
         super().__init__()
         self.c, self.nodes = c, nodes
@@ -47,7 +50,7 @@ class Stem(nn.Module):
             x = self.convs[1](x if inner_mask is None else x * inner_mask.to(x.dtype).view(1, -1, 1, 1))
         x = self._active(x, 1, width)
         if self.expand is None:
-            return torch.cat([x] * self.nodes, dim=1)  # repeat() would leave channels-last
+            return joined([x] * self.nodes, None, self.native)  # repeat() would leave channels-last
         if width is not None and width.channels != self.c:
             x = F.pad(x, (0, 0, 0, 0, 0, self.c - width.channels))
         return self._active(self.expand(F.relu(x)), self.nodes, width)

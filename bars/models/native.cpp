@@ -427,6 +427,45 @@ void masked_backward(const Value* grad, long step, const Value* x, const float* 
   if (d_mask) sums.write(d_mask);
 }
 
+// The maps of all nodes side by side, plus `carried` where there is one.
+void joined(const Value* const* maps, const Value* carried, Value* out, long pixels, long channels, long count) {
+  for (long pixel = 0; pixel < pixels; ++pixel)
+    for (long j = 0; j < count; ++j) {
+      const Value* from = maps[j] + pixel * channels;
+      const long at = (pixel * count + j) * channels;
+      if (!carried) {
+        Rows::copy(from, out + at, channels);
+        continue;
+      }
+      const Value* other = carried + at;
+      Value* __restrict to = out + at;
+      for (long c = 0; c < channels; ++c) write(to[c], read(from[c]) + read(other[c]));
+    }
+}
+
+// The gradient of each map from that of all of them.
+void joined_backward(const Value* grad, Value* const* into, long pixels, long channels, long count) {
+  for (long pixel = 0; pixel < pixels; ++pixel)
+    for (long j = 0; j < count; ++j)
+      Rows::copy(grad + (pixel * count + j) * channels, into[j] + pixel * channels, channels);
+}
+
+// The channels of two maps in turn: a0 b0 a1 b1 ...
+void interleave(const Value* first, const Value* second, Value* __restrict out, long size) {
+  for (long i = 0; i < size; ++i) {
+    out[2 * i] = first[i];
+    out[2 * i + 1] = second[i];
+  }
+}
+
+// And back.
+void halves(const Value* from, Value* __restrict first, Value* __restrict second, long size) {
+  for (long i = 0; i < size; ++i) {
+    first[i] = from[2 * i];
+    second[i] = from[2 * i + 1];
+  }
+}
+
 // out = the mean of 2x2 pixels, each channel twice; height and width are those of the output.
 void pooled_twice(const Value* x, Value* out, long images, long height, long width, long channels) {
   const long row = 2 * width * channels;

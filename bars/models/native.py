@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bars.binarize.signs import CLOSED
+from bars.models import staggered
 from bars.models import unit_passes as plain
 from bars.models.native_build import library
 from bars.models.unit_passes import Edges, Gradients, Kernels
@@ -34,6 +35,10 @@ SIGNATURES = {
     "add_scaled_backward": "ppppppnnn",
     "masked": "pppnn",
     "masked_backward": "pnppppnn",
+    "joined": "pppnnn",
+    "joined_backward": "ppnnn",
+    "interleave": "pppn",
+    "halves": "pppn",
     "pooled_twice": "ppnnnn",
     "pooled_twice_backward": "ppnnnn",
     "quantise": "pppfnnppnnn",
@@ -84,7 +89,9 @@ class Native:
 
     def kernels(self) -> Kernels:
         """The parts of a unit."""
-        return Kernels(self.signs_of, self.add_output, self.output_backward, self.signs_backward)
+        return Kernels(
+            self.signs_of, self.add_output, self.output_backward, self.signs_backward, self.interleave, self.halves
+        )
 
     def signs_of(self, edges: Edges) -> Tensor:
         """As ``unit_passes.signs_of``."""
@@ -154,6 +161,22 @@ class Native:
         )
         d_mask = None if through is None or mask is None else plain.mask_gradient(through, mask)
         return Gradients(into, d_gain, d_bias, d_mask)
+
+    def interleave(self, first: Tensor, second: Tensor) -> Tensor:
+        """As ``staggered.interleave``."""
+        if not self.fits(first, second):
+            return staggered.interleave(first, second)
+        out = like(first, 2 * first.shape[1])
+        self("interleave", first, second, out, first.numel())
+        return out
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``staggered.halves``."""
+        if not self.fits(x):
+            return staggered.halves(x)
+        first, second = (like(x, x.shape[1] // 2) for _ in range(2))
+        self("halves", x, first, second, first.numel())
+        return first, second
 
     def pooled_twice(self, x: Tensor) -> Tensor:
         """As ``staggered.pooled_twice``, of a map whose sides are even."""

@@ -1,4 +1,4 @@
-"""What cells do with whole feature maps: add them, each times a scalar, and mask their channels."""
+"""What cells do with whole feature maps: add them, each times a scalar, join them, and mask their channels."""
 
 from __future__ import annotations
 
@@ -47,6 +47,37 @@ class AddScaledFunction(Function):
         shape = (n * h * w, c, len(read))
         ctx.native("add_scaled_backward", addresses(read), steps(read), x, packed(scale), dx, d_scale, *shape)
         return None, dx, None if d_scale is None else d_scale.to(scale.dtype), *grads
+
+
+def joined(maps: Sequence[Tensor], carried: Tensor | None, native: Native | None) -> Tensor:
+    """The nodes' maps [N, C, H, W] side by side, plus ``carried`` of that shape where there is one."""
+    if native is None or not native.fits(*maps):
+        side_by_side = torch.cat(list(maps), dim=1)
+        return side_by_side if carried is None else side_by_side.add_(carried)
+    added = carried if carried is not None and native.fits(carried) else None
+    out: Tensor = JoinedFunction.apply(native, added, *maps)
+    return out if carried is None or added is not None else out.add_(carried)
+
+
+class JoinedFunction(Function):
+    """Maps side by side. Each gets a gradient without gaps: torch adds parts of a map in bfloat16 value by value."""
+
+    @staticmethod
+    def forward(ctx: Any, native: Native, carried: Tensor | None, *maps: Tensor) -> Tensor:
+        n, c, h, w = maps[0].shape
+        out = like(maps[0], len(maps) * c)
+        native("joined", addresses(maps), carried, out, n * h * w, c, len(maps))
+        ctx.native, ctx.count, ctx.carries = native, len(maps), carried is not None
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        whole = ctx.native.readable(grad).contiguous(memory_format=LAYOUT)
+        n, c, h, w = whole.shape
+        into = [like(whole, c // ctx.count) for _ in range(ctx.count)]
+        ctx.native("joined_backward", whole, addresses(into), n * h * w, c // ctx.count, ctx.count)
+        return None, whole if ctx.carries else None, *into
 
 
 def pooled(x: Tensor, native: Native | None) -> Tensor:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from bars.models.cell_conv import CellConv2d
 from bars.models.native import Native
-from bars.models.staggered import interleave
 from bars.models.template import Template
 from bars.models.unit_gradient import UnitFunction
 from bars.models.unit_passes import FLOAT, Carried, Kernels
@@ -110,7 +109,7 @@ class BinaryUnit(nn.Module):
         if len(convs) == 1:
             y: Tensor = convs[0](x, weights[0])
             return y
-        return interleave(convs[0](x, weights[0]), convs[1](x[:, :, 1:, 1:], weights[1]))
+        return self.kernels.interleave(convs[0](x, weights[0]), convs[1](x[:, :, 1:, 1:], weights[1]))
 
     def convolve_backward(
         self, dy: Tensor, x: Tensor, weights: Sequence[Tensor], needs_weights: bool
@@ -120,9 +119,9 @@ class BinaryUnit(nn.Module):
         if len(convs) == 1:
             dx, dw = convs[0].gradients(dy, x, weights[0], needs_weights)
             return dx, [dw]
-        halves = [dy[:, i::2].contiguous(memory_format=torch.channels_last) for i in range(2)]
-        dx, dw = convs[0].gradients(halves[0], x, weights[0], needs_weights)
-        dx_staggered, dw_staggered = convs[1].gradients(halves[1], x[:, :, 1:, 1:], weights[1], needs_weights)
+        first, second = self.kernels.halves(dy)
+        dx, dw = convs[0].gradients(first, x, weights[0], needs_weights)
+        dx_staggered, dw_staggered = convs[1].gradients(second, x[:, :, 1:, 1:], weights[1], needs_weights)
         dx[:, :, 1:, 1:] += dx_staggered
         return dx, [dw, dw_staggered]
 

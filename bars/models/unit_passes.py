@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bars.binarize.signs import binary_sign, sign_clip_gradient
-from bars.models.staggered import pooled_twice, pooled_twice_backward
+from bars.models.staggered import halves, interleave, pooled_twice, pooled_twice_backward
 
 Carried = Literal["nothing", "same", "pooled twice"]  # what a unit's own shortcut adds of its input
 
@@ -112,6 +112,8 @@ class Kernels(NamedTuple):
     add_output: Callable[[Tensor, Edges, Sequence[Tensor]], Tensor] = add_output
     output_backward: Callable[..., tuple[Tensor, Tensor | None, Tensor, Tensor | None]] = output_backward
     signs_backward: Callable[..., Gradients] = signs_backward
+    interleave: Callable[[Tensor, Tensor], Tensor] = interleave
+    halves: Callable[[Tensor], tuple[Tensor, Tensor]] = halves
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:

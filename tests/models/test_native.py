@@ -19,7 +19,8 @@ from bars.binarize.weights import Scaling
 from bars.models import native_build
 from bars.models.native import Native
 from bars.models.norm import BatchNorm
-from bars.models.sums import add_scaled, masked, pooled
+from bars.models.staggered import halves, interleave
+from bars.models.sums import add_scaled, joined, masked, pooled
 from bars.models.template import Template
 from bars.models.unit import BinaryUnit, use_native
 from bars.models.unit_passes import Edges, Kernels
@@ -193,6 +194,45 @@ def test_masks_are_the_same(channels: int) -> None:
     close(found[1], found[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("channels", "count"), [(1, 1), (3, 4), (16, 2)])
+def test_maps_side_by_side_are_those_of_torch_bit_by_bit(
+    dtype: torch.dtype, channels: int, count: int, called: set[str]
+) -> None:
+    """Out and back; what is carried, too, where it is a map without gaps, and where it is not."""
+    torch.manual_seed(0)
+    whole = last(torch.randn(2, count * channels + 1, 3, 5).to(dtype))
+    for carried in (None, last(whole[:, 1:]), whole[:, 1:]):
+        found = []
+        for native in (Native(dtype), None):
+            maps = [last(torch.randn(2, channels, 3, 5).to(dtype)).requires_grad_() for _ in range(count)]
+            with torch.no_grad():
+                for i, leaf in enumerate(maps):
+                    leaf.copy_(whole[:, i : i + channels] * (i + 1))
+            kept = None if carried is None else carried.detach().clone(memory_format=torch.preserve_format)
+            leaf = None if kept is None else kept.requires_grad_()
+            out = joined(maps, leaf, native)
+            leaves = [*maps, *([] if leaf is None else [leaf])]
+            found.append([out, *torch.autograd.grad(out, leaves, whole[:, :-1])])
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        assert all(a.is_contiguous(memory_format=torch.channels_last) for a in found[0][: count + 1])
+    assert called == {"joined", "joined_backward"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 5, 2, 3), (2, 16, 4, 4)])
+def test_channels_in_turn_and_back(dtype: torch.dtype, shape: tuple[int, ...], called: set[str]) -> None:
+    first, second = (last(torch.randn(shape).to(dtype)) for _ in range(2))
+    expected = torch.stack([first, second], 2).flatten(1, 2)  # NCHW: a0 b0 a1 b1 ...
+    native = Native(dtype).kernels()
+    for way in (native.interleave, interleave):
+        out = way(first, second)
+        assert torch.equal(out, expected) and out.is_contiguous(memory_format=torch.channels_last)
+    for back in (native.halves, halves):
+        assert all(torch.equal(a, b) for a, b in zip(back(last(expected)), (first, second), strict=True))
+    assert called == {"interleave", "halves"}
+
+
 def test_signs_of_special_values_are_those_of_torch() -> None:
     """+1 at both zeros and where a value is not a number; a diverged network shows by what goes around the signs."""
     nan, inf, tiny = float("nan"), float("inf"), 1e-45
@@ -278,12 +318,13 @@ def test_in_bfloat16_batch_norm_shortcuts_and_masks_are_rounded_once(called: set
             "masked": [masked(leaves[0], Width(6, leaves[1]), 2, native)],
             "add_scaled": add_scaled(totals, leaves[0], list(leaves[2].unbind()), native),
             "pooled_twice": [pooled(leaves[0], native)],
+            "joined": [joined([leaves[0], leaves[0] * 2], torch.cat([leaves[0], leaves[0]], 1).detach(), native)],
         }
         for own in outputs.values():
-            given = [torch.cat([grad, grad], 1)[:, : out.shape[1], : out.shape[2], : out.shape[3]] for out in own]
+            given = [torch.cat([grad] * 2, 1)[:, : out.shape[1], : out.shape[2], : out.shape[3]] for out in own]
             wanted = torch.autograd.grad(own, leaves, [g.to(dtype) for g in given], allow_unused=True)
             found.append([t.detach() for t in (*own, *wanted) if t is not None])
-    for ours, exact in zip(found[:4], found[4:], strict=True):
+    for ours, exact in zip(found[:5], found[5:], strict=True):
         for a, b in zip(ours, exact, strict=True):
             torch.testing.assert_close(a.float(), b, rtol=2**-8, atol=2**-7)  # norms keep their rounded output
     assert called == {f"{name}{way}" for name in outputs for way in ("", "_backward")}
