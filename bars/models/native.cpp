@@ -16,7 +16,8 @@
 
 namespace {
 
-constexpr long kWidth = 128;  // floats of one loop, where pixels follow each other without a gap
+constexpr long kWidth = 192;  // floats of one loop, where pixels follow each other without a gap
+constexpr long kVector = 16;  // floats of which a loop, if it can, has a whole number
 constexpr long kBlock = 2048;  // floats that stay in the nearest cache
 constexpr int kRows = 32;     // loops between two additions to the sums in double precision
 
@@ -44,14 +45,19 @@ struct Map {
   long pixels, channels;
   bool dense;  // whether pixels follow each other in every operand
 
-  long together() const { return dense ? std::max(1L, kWidth / channels) : 1; }
+  long together() const {
+    if (!dense) return 1;
+    const long most = std::max(1L, kWidth / channels), whole = kVector / std::gcd(channels, kVector);
+    return most < whole ? most : most - most % whole;
+  }
   long width() const { return together() * channels; }
 
   // f(first pixel, floats) over the whole map.
   template <class F>
   void each(F f) const {
+    const long some = together();
     long pixel = 0;
-    for (; pixel + together() <= pixels; pixel += together()) f(pixel, width());
+    for (; pixel + some <= pixels; pixel += some) f(pixel, some * channels);
     for (; pixel < pixels; ++pixel) f(pixel, channels);
   }
 };
@@ -429,18 +435,13 @@ void masked_backward(const Value* grad, long step, const Value* x, const float* 
 
 // The maps of all nodes side by side, plus `carried` where there is one.
 void joined(const Value* const* maps, const Value* carried, Value* out, long pixels, long channels, long count) {
-  for (long pixel = 0; pixel < pixels; ++pixel)
-    for (long j = 0; j < count; ++j) {
-      const Value* from = maps[j] + pixel * channels;
-      const long at = (pixel * count + j) * channels;
-      if (!carried) {
-        Rows::copy(from, out + at, channels);
-        continue;
-      }
-      const Value* other = carried + at;
-      Value* __restrict to = out + at;
-      for (long c = 0; c < channels; ++c) write(to[c], read(from[c]) + read(other[c]));
-    }
+  const Map map{pixels, count * channels, true};
+  map.each([&](long pixel, long n) {
+    Value* __restrict to = out + pixel * map.channels;
+    for (long i = 0, p = pixel; i < n; ++p)
+      for (long j = 0; j < count; ++j, i += channels) Rows::copy(maps[j] + p * channels, to + i, channels);
+    if (carried) add(carried + pixel * map.channels, 1.0f, to, n);
+  });
 }
 
 // The gradient of each map from that of all of them.
