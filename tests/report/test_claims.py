@@ -124,6 +124,12 @@ def test_chance_is_beaten_on_average_over_budgets_by_seed(tree: Any) -> None:
     assert (row["value"], row["n"], row["paired"]) == (pytest.approx(93 - 271 / 3), 3, False)
     assert (row["low"], row["high"]) == (pytest.approx(row["value"] - half), pytest.approx(row["value"] + half))
     assert row["verdict"] == NOISE
+    assert "budgets count BiOps; of FLOPs the searched networks have 1.00 times as many" in row["why"]
+    for seed, top1 in enumerate((0.93, 0.92, 0.96)):
+        tree.metrics("bars-c", seed, top1=top1, counts=(40, 1000, 10))
+    for seed, top1 in enumerate((0.88, 0.92, 0.91)):
+        tree.metrics("random-c", seed, top1=top1, counts=(10, 1000, 10))
+    assert "have 2.00 times as many" in judged(tree, "better-than-random-cifar")["why"]  # 1, 1 and 4
     tree.top1("random-c", [0.80, 0.84, 0.83])
     assert judged(tree, "better-than-random-cifar")["verdict"] == SUPPORTED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from bars.report import stats
 from bars.report.artifacts import BARS, CHANCE, COLLAPSED, FAILED, FULL, STABILISED
@@ -95,7 +96,21 @@ def least_flops(quantities: Quantities) -> Measured:
 
 def over_chance(*searched: str) -> Callable[[Quantities], Measured]:
     """Top-1 of searched networks - random ones of the same budgets, mean over the budgets by seed."""
-    return lambda quantities: quantities.mean_gain(searched, [CHANCE[name] for name in searched])
+
+    def measure(quantities: Quantities) -> Measured:
+        measured = quantities.mean_gain(searched, [CHANCE[name] for name in searched])
+        more = [quantities.compare("flops", name, CHANCE[name], _of_means).value.mean for name in searched]
+        note = f"budgets count BiOps; of FLOPs the searched networks have {stats.mean(more):.2f} times as many"
+        return replace(measured, note=joined(note, measured.note))
+
+    return measure
+
+
+def _of_means(one: dict[int, float], other: dict[int, float], confidence: float) -> Interval:
+    """A mean over another, where seeds pair nothing."""
+    return Interval(
+        stats.mean(list(one.values())) / stats.mean(list(other.values())), None, None, min(len(one), len(other))
+    )
 
 
 def pareto_gaps(searched: list[tuple[float, float]], expanded: list[tuple[float, float]]) -> list[float]:
