@@ -12,13 +12,14 @@ from bars.pipeline import paths
 from bars.pipeline.paths import STAGES, Stage
 from bars.pipeline.problems import one_of
 
-Kind = Literal["searched", "widened", "random", "ranked", "fixed", "baseline"]
+Kind = Literal["searched", "widened", "random", "matched", "ranked", "fixed", "baseline"]
 DATA_MODULES = ("bars.data", "bars.pipeline.records")  # the code of the data stage, and what writes its file
 
 _STAGES_OF: dict[str, tuple[Stage, ...]] = {
     "searched": STAGES,
     "widened": ("retrain", "evaluate"),
     "random": ("derive", "retrain", "evaluate"),
+    "matched": ("derive", "retrain", "evaluate"),
     "ranked": ("derive", "retrain", "evaluate"),
     "fixed": ("derive", "retrain", "evaluate"),
     "baseline": ("retrain", "evaluate"),
@@ -79,6 +80,7 @@ class Experiment(Blocks):
     search_from: str | None = None
     genotype_from: str | None = None
     rank_with: str | None = None
+    matched_to: str | None = None
     width_multiplier: float = 1.0
     genotype: dict[str, Any] | None = None
     own_recipe: bool = False  # trained with its authors' recipe
@@ -173,6 +175,8 @@ class Experiment(Blocks):
         if stage == "derive" and self.kind == "ranked":
             source = self._sources[self.rank_with or ""]
             return (search_split, *(source.file("search", "supernet.pt", s) for s in source.seeds))
+        if stage == "derive" and self.kind == "matched":
+            return (search_split, self._sources[self.matched_to or ""].file("derive", "genotype.json", seed))
         if stage == "derive" and self.kind == "searched":
             return (search_split, *found, self.file("search", "supernet.pt", seed))
         if stage == "derive":
@@ -211,7 +215,8 @@ class Experiment(Blocks):
         if stage == "derive":
             values = self._pick("space", "binarize", "derive", "runtime") | {"data": self.search_data}
             ranks = {"rank_seeds": list(self._sources[self.rank_with].seeds)} if self.rank_with else {}
-            return values | {"budget_biops": self.budget_biops} | ranks
+            budget = {} if self.kind == "matched" else {"budget_biops": self.budget_biops}
+            return values | budget | ranks
         return network | self._pick("data", "binarize", stage, "runtime")
 
     def _pick(self, *names: str) -> dict[str, Any]:

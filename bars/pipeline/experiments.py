@@ -26,6 +26,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "searched": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
     "widened": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "random": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
+    "matched": ("data", "search_data", "space", "binarize", "derive", "retrain", "evaluate", "runtime"),
     "ranked": ("data", "search_data", "space", "binarize", "search", "derive", "retrain", "evaluate", "runtime"),
     "fixed": ("data", "space", "binarize", "retrain", "evaluate", "runtime"),
     "baseline": ("data", "model", "binarize", "retrain", "evaluate", "runtime"),
@@ -39,6 +40,7 @@ _SOURCES: dict[str, Kind] = {
     "genotype_from": "widened",
     "search_from": "searched",
     "rank_with": "ranked",
+    "matched_to": "matched",
 }
 
 
@@ -131,6 +133,7 @@ class Grid:
             search_from=keys.get("search_from"),
             genotype_from=keys.get("genotype_from"),
             rank_with=keys.get("rank_with"),
+            matched_to=keys.get("matched_to"),
             width_multiplier=float(keys.get("width_multiplier", 1.0)),
             genotype=genotype,
             own_recipe=any(layer.where.endswith(".own_recipe") for layer in layers),
@@ -181,6 +184,13 @@ class Grid:
             raise ParamsError(
                 "random draws need no search", where=self._layers.at(name), got="search_from, derive.method", do=do
             )
+        if source == "matched_to" and not random:
+            raise ParamsError(
+                "architectures that match another's operations are drawn at random",
+                where=self._layers.at(name),
+                got=f"derive.method: {tree.get('derive', {}).get('method')}",
+                do="set derive.method to random",
+            )
         if random and source is None:
             return "random"
         return "searched" if source is None else _SOURCES[source]
@@ -200,7 +210,7 @@ class Grid:
 
     def _sources(self, name: str, own: Tree, asking: tuple[str, ...]) -> dict[str, Experiment]:
         sources = {}
-        for key in ("search_from", "genotype_from", "rank_with"):
+        for key in ("search_from", "genotype_from", "rank_with", "matched_to"):
             source = own.get(key)
             if source is None:
                 continue
@@ -340,12 +350,20 @@ class Grid:
     def _check_sources(self, experiment: Experiment) -> None:
         """What is taken over must fit: the same space and search, the same cells, the same seeds."""
         shared = ("search_data", "space", "binarize", "search")
-        for key, same in (("search_from", shared), ("genotype_from", ()), ("rank_with", shared)):
+        counted = ("search_data", "space")
+        over = "takes over the search"
+        takes: dict[str, tuple[str, tuple[str, ...]]] = {
+            "search_from": (over, shared),
+            "genotype_from": (over, ()),
+            "rank_with": (over, shared),
+            "matched_to": ("matches the operations", counted),
+        }
+        for key, (what, same) in takes.items():
             source_name = getattr(experiment, key)
             if source_name is None:
                 continue
             source, where = experiment._sources[source_name], self._layers.at(experiment.name, key)
-            needed = "derive" if key == "genotype_from" else "search"
+            needed = "derive" if key in ("genotype_from", "matched_to") else "search"
             if needed not in source.stages:
                 raise GridError(
                     f"{source_name} has no {needed} stage to take over", where=where, got=f"a {source.kind} experiment"
@@ -361,7 +379,7 @@ class Grid:
             for block in same:
                 if experiment.block(block) != source.block(block):
                     raise GridError(
-                        f"{experiment.name} takes over the search of {source_name} but has another {block}",
+                        f"{experiment.name} {what} of {source_name} but has another {block}",
                         where=where,
                         got=_difference(experiment.block(block), source.block(block)),
                         do=f"remove the override of {block}, or {key}",

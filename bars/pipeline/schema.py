@@ -127,6 +127,9 @@ def _experiment(blocks: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
             "search_from": _optional(Name | None, "experiment whose search it derives from"),
             "genotype_from": _optional(Name | None, "experiment whose genotype of the same seed it trains"),
             "rank_with": _optional(Name | None, "experiment whose supernets score architectures of its space"),
+            "matched_to": _optional(
+                Name | None, "experiment to whose network of the same seed random draws match FLOPs and BiOps"
+            ),
             "genotype": _optional(_genotype() | str | None, "a genotype, or the path of a genotype.json"),
             "width_multiplier": _optional(
                 Annotated[float, Field(gt=0)], "factor of space.init_channels, or of model.width"

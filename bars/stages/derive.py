@@ -35,6 +35,7 @@ def run(job: Job) -> Write:
     sources = {
         "searched": _derive_searched,
         "random": _derive_random,
+        "matched": _derive_matched,
         "ranked": _derive_ranked,
         "fixed": _derive_fixed,
     }
@@ -74,7 +75,19 @@ def _derive_searched(job: Job) -> DeriveResult:
 
 def _derive_random(job: Job) -> DeriveResult:
     view, split = job.view, split_of(job)
-    draw = random_candidate(view.space, view.derive, view.budget_biops, split.image_size, len(split.classes), job.seed)
+    window = Window.of(view.derive, view.budget_biops)
+    draw = random_candidate(view.space, view.derive, window, split.image_size, len(split.classes), job.seed)
+    return _unscored(job, draw, split)
+
+
+def _derive_matched(job: Job) -> DeriveResult:
+    """As random, but with the FLOPs and BiOps of another experiment's network of this seed instead of a budget."""
+    view, split = job.view, split_of(job)
+    of_images = split.image_size, len(split.classes)
+    other = rec.read_genotype(job.input("genotype.json"), SearchSpace.from_params(view.space))
+    cost = genotype_cost(view.space, other, *of_images)
+    window = Window.of(view.derive, cost.biops, cost.flops)
+    draw = random_candidate(view.space, view.derive, window, *of_images, job.seed, "matched architecture")
     return _unscored(job, draw, split)
 
 
@@ -108,27 +121,34 @@ def _unscored(job: Job, draw: Draw, split: Split) -> DeriveResult:
 
 @dataclass(frozen=True)
 class Window:
-    """The BiOps that a candidate may have: within ``tolerance`` (a share) of the budget; None: any.
+    """The operations that a candidate may have: within ``tolerance`` (a share) of the budget in BiOps; None: any.
 
-    ``nearest``: where too few are, those nearest to the budget take their places.
+    ``nearest``: where too few are, those nearest to the budget take their places. ``flops``: within it of these, too.
     """
 
     budget: int
     tolerance: float | None
     nearest: bool = False
+    flops: int | None = None
 
     @classmethod
-    def of(cls, params: DeriveParams, budget: int) -> Window:
+    def of(cls, params: DeriveParams, budget: int, flops: int | None = None) -> Window:
         """As declared."""
-        return cls(budget, params.budget_tolerance, params.shortfall == "nearest")
+        return cls(budget, params.budget_tolerance, params.shortfall == "nearest", flops)
 
-    def distance(self, biops: int) -> float:
-        """Relative distance from the budget."""
-        return abs(biops / self.budget - 1.0)
+    def distance(self, cost: Cost) -> float:
+        """Relative distance from the budget, the greater one of two."""
+        biops = abs(cost.biops / self.budget - 1.0)
+        return biops if self.flops is None else max(biops, abs(cost.flops / self.flops - 1.0))
 
-    def holds(self, biops: int) -> bool:
-        """Whether these BiOps are within the tolerance."""
-        return self.tolerance is None or self.distance(biops) <= self.tolerance
+    def holds(self, cost: Cost) -> bool:
+        """Whether these operations are within the tolerance."""
+        return self.tolerance is None or self.distance(cost) <= self.tolerance
+
+    def __str__(self) -> str:
+        """For people."""
+        flops = "" if self.flops is None else f" and {self.flops:,} FLOPs"
+        return f"{self.budget:,} BiOps{flops}, plus or minus {self.tolerance:.0%}"
 
 
 def derive(
@@ -181,28 +201,28 @@ def draw_within(
     draw: Callable[[], Genotype], count: int, window: Window, most: int, cost: Callable[[Genotype], Cost]
 ) -> list[Draw]:
     """``count`` draws within the window; of fewer in ``most`` draws, the nearest others too, or a BudgetError."""
-    found, missed, thrown_away = list[Draw](), list[tuple[int, Genotype]](), 0
+    found, missed, thrown_away = list[Draw](), list[tuple[Cost, Genotype]](), 0
     for _ in range(most):
         genotype = draw()
-        biops = cost(genotype).biops
-        if window.holds(biops):
+        of_genotype = cost(genotype)
+        if window.holds(of_genotype):
             found.append(Draw(genotype, thrown_away))
             thrown_away = 0
         else:
             thrown_away += 1
-            missed.append((biops, genotype))
+            missed.append((of_genotype, genotype))
         if len(found) == count:
             return found
     missed.sort(key=lambda one: window.distance(one[0]))
     if window.nearest:
         others = dict.fromkeys(genotype for _, genotype in missed)
         return found + [Draw(genotype, 0) for genotype in itertools.islice(others, count - len(found))]
-    near = f"; the nearest other one had {missed[0][0]:,}" if missed else ""
+    near = f"; the nearest other one had {missed[0][0].biops:,} BiOps" if missed else ""
     raise BudgetError(
         "too few architectures within the budget were drawn",
         where="derive.budget_tolerance",
         got=f"{len(found)} of {count} in {most:,} draws{near}",
-        allowed=f"{window.budget:,} BiOps, plus or minus {window.tolerance:.0%}",
+        allowed=str(window),
         do="raise derive.budget_tolerance or derive.max_draws, set derive.shortfall to nearest, or search so that "
         "E[BiOps] ends at the budget",
     )
@@ -269,15 +289,14 @@ def _uniform_draw(space: SearchSpace, rng: random.Random) -> Genotype:
 def random_candidate(
     space: SpaceParams,
     params: DeriveParams,
-    budget_biops: int,
+    window: Window,
     image_size: int,
     num_classes: int,
     seed: int,
     purpose: str = "random architecture",
 ) -> Draw:
-    """One uniform draw among the architectures within the budget, another for another purpose. Raises BudgetError."""
+    """One uniform draw among the architectures in the window, another for another purpose. Raises BudgetError."""
     combinations, rng = SearchSpace.from_params(space), random.Random(seed_of(seed, purpose))
-    window = Window.of(params, budget_biops)
     cost = partial(genotype_cost, space, image_size=image_size, num_classes=num_classes)
     (draw,) = draw_within(lambda: _uniform_draw(combinations, rng), 1, window, params.max_draws, cost)
     return draw

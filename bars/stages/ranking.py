@@ -9,7 +9,7 @@ from bars.cost import genotype_cost
 from bars.data import Part
 from bars.models.network import Network
 from bars.params import BinarizeParams, DeriveParams, RuntimeParams, SpaceParams
-from bars.stages.derive import DeriveResult, Scorer, candidate_row, random_candidate
+from bars.stages.derive import DeriveResult, Scorer, Window, candidate_row, random_candidate
 from bars.strategy.proxies import gradient_norm, naswot
 from bars.training.runtime import Runtime
 from bars.training.seeds import seed_of
@@ -32,7 +32,7 @@ def rank(
     The predictors without training see a batch of valid and the retraining's initial weights. Raises BudgetError.
     """
     of_images = valid.image_size, valid.num_classes
-    draw = random_candidate(space, params, budget_biops, *of_images, seed, "ranked architecture")
+    draw = random_candidate(space, params, Window.of(params, budget_biops), *of_images, seed, "ranked architecture")
     cost = genotype_cost(space, draw.genotype, *of_images)
     Runtime.resolve(runtime)
     torch.manual_seed(seed_of(seed, "network"))
