@@ -64,6 +64,7 @@ _TINY: dict[str, Any] = {
             "a-argmax": {"base": "a", "search_from": "a", "derive": {"method": "argmax"}},
             "a-shared": {"base": "a", "space": {"cell_types": "shared"}, "extra": True},
             "a-random": {"base": "a", "derive": {"method": "random"}},
+            "a-matched": {"base": "a", "matched_to": "a", "derive": {"method": "random"}},
         },
         "ranking": {"a-ranked": {"base": "a", "rank_with": "a", "seeds": [5]}},
         "widened": {"a-x2": {"base": "a", "genotype_from": "a", "width_multiplier": 1.4}},

@@ -121,7 +121,7 @@ def test_weights_load_without_executing_anything(grid: Grid) -> None:
         assert content["state"]
 
 
-@pytest.mark.parametrize("name", ["a-argmax", "a-random", "a-x2", "mine", "r18"])
+@pytest.mark.parametrize("name", ["a-argmax", "a-random", "a-matched", "a-x2", "mine", "r18"])
 def test_every_kind_of_experiment_runs(grid: Grid, name: str) -> None:
     for stage_name in grid[name].stages:
         stage(f"{stage_name} {name}")
@@ -135,6 +135,11 @@ def test_every_kind_of_experiment_runs(grid: Grid, name: str) -> None:
     assert result.biops == genotype_cost(grid[name].space, genotype, 8, 10).biops
     if name == "a-random":
         assert abs(result.biops / grid[name].budget_biops - 1) <= grid[name].derive.budget_tolerance  # type: ignore[operator]
+    if name == "a-matched":
+        found = metrics(grid, "a")
+        assert genotype.sha256 != found.genotype_sha256
+        for count in ("biops", "flops"):
+            assert abs(getattr(result, count) / getattr(found, count) - 1) <= grid[name].derive.budget_tolerance  # type: ignore[operator]
     if name == "a-x2":
         assert genotype.sha256 == metrics(grid, "a").genotype_sha256
     if name == "mine":

@@ -76,6 +76,7 @@ def test_kinds_stages_and_files(make_grid: MakeGrid) -> None:
         "a-argmax": ("searched", ("derive", *tail)),
         "a-shared": ("searched", ("search", "derive", *tail)),
         "a-random": ("random", ("derive", *tail)),
+        "a-matched": ("matched", ("derive", *tail)),
         "a-ranked": ("ranked", ("derive", *tail)),
         "a-x2": ("widened", tail),
         "r18": ("baseline", tail),
@@ -94,6 +95,7 @@ def test_kinds_stages_and_files(make_grid: MakeGrid) -> None:
     assert grid["a-x2"].inputs("retrain", 3) == (split, f"{run}/derive/genotype.json")
     assert grid["a-x2"].inputs("evaluate", 3)[-1] == found
     assert grid["a-random"].inputs("derive", 0) == (split,)
+    assert grid["a-matched"].inputs("derive", 3) == (split, f"{run}/derive/genotype.json")
     supernets = [f"tiny/searched/a/seed-{seed}/search/supernet.pt" for seed in (0, 3)]
     assert grid["a-ranked"].inputs("derive", 5) == (split, *supernets)
     own = "tiny/ranking/a-ranked/seed-5"
@@ -138,6 +140,7 @@ def test_stage_params_are_what_the_stage_reads(make_grid: MakeGrid) -> None:
     for stage, blocks in READS.items():
         assert set(grid["a"].stage_params(stage)) == blocks
     assert set(grid["a-random"].stage_params("derive")) == READS["derive"]
+    assert set(grid["a-matched"].stage_params("derive")) == READS["derive"] - {"budget_biops"}
     for stage in ("retrain", "evaluate"):
         assert set(grid["r18"].stage_params(stage)) == READS[stage] - {"space"} | {"model", "slot"}
         assert set(grid["a-x2"].stage_params(stage)) == READS[stage]
@@ -388,6 +391,15 @@ def test_data_sets(make_grid: MakeGrid) -> None:
         ({"experiments/baselines/r18/search": {"epochs": 3}}, ParamsError, "a baseline experiment does not read it"),
         ({"experiments/widened/a-x2/derive": {"samples": 3}}, ParamsError, "a widened experiment does not read it"),
         ({"experiments/ablations/a-random/search": {"epochs": 3}}, ParamsError, "a random experiment does not read it"),
+        (
+            {"experiments/ablations/a-matched/search": {"epochs": 3}},
+            ParamsError,
+            "a matched experiment does not read it",
+        ),
+        ({"experiments/ablations/a-matched/derive": {"method": "sample"}}, ParamsError, "set derive.method to random"),
+        ({"experiments/ablations/a-matched/space": {"norm": "node"}}, GridError, "norm: node instead of edge"),
+        ({"experiments/ablations/a-matched/seeds": [5]}, GridError, "missing [5]"),
+        ({"experiments/ablations/a-matched/matched_to": "r18"}, GridError, "has no derive stage"),
         ({"defaults/search/temperature/start": -1}, ParamsError, "an exponential ramp needs start > 0"),
         ({"scales/tiny/search/epochs": DELETE, "scales/tiny/experiments": {}}, ParamsError, "search.epochs of a"),
         (
@@ -500,7 +512,7 @@ def test_the_repository_grid_at_every_scale() -> None:
                 experiment.view(stage)
                 experiment.stage_params(stage)
     off = {e.name for e in Grid(params, "smoke") if e.reason is not None}
-    assert off == {"bars-a-printed", "bars-b-printed", "bars-c-printed"}
+    assert off == {*(f"bars-{x}-printed" for x in "abc"), *(f"random-{x}-matched" for x in "acde")}
     assert all(e.reason is None for e in Grid(params, "paper"))
 
 

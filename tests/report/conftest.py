@@ -37,6 +37,8 @@ TOP1 = {
     "resnet18-cbcn": 0.90, "resnet18-irnet": 0.902, "bnas": 0.92, "resnet18-react": 0.918,
     "resnet18-xnor-wider": 0.912, "without-op-shortcut": 0.9, "plain-strided-convolution": 0.92,
     "random-a": 0.88, "random-architecture": 0.915, "random-c": 0.925, "random-d": 0.55, "random-e": 0.6, "ranked": 0.9,
+    "random-a-matched": 0.885, "random-b-matched": 0.917, "random-c-matched": 0.93, "random-d-matched": 0.56,
+    "random-e-matched": 0.61,
     "imagenet-resnet18-abc": 0.50, "imagenet-resnet18-xnor": 0.55, "imagenet-resnet18-xnor-fp": 0.61,
     "imagenet-bidensenet-xnor": 0.60, "imagenet-resnet18-bireal": 0.63, "imagenet-resnet18-pcnn": 0.64,
     "imagenet-bnas": 0.65,
@@ -238,7 +240,7 @@ class Tree:
             self._search(experiment, seed)
             return
         values: dict[str, Any] = {"top1": TOP1[name] + 0.002 * (seed - 1) + 0.001 * (len(name) % 3 - 1) * (seed % 2)}
-        if experiment.kind in ("searched", "random"):
+        if experiment.kind in ("searched", "random", "matched"):
             genotype = self.genotype(name, seed, chooser(name, seed), depth_of(name), widths_of(experiment))
             classes = num_classes(experiment.data) or 10
             values["counts"] = genotype_cost(experiment.space, genotype, experiment.data.image_size, classes)

@@ -15,7 +15,7 @@ import pytest
 from bars.errors import RecordError
 from bars.params import ClaimsParams
 from bars.report import stats
-from bars.report.artifacts import CHANCE
+from bars.report.artifacts import CHANCE, MATCHED
 from bars.report.stats import Interval
 from bars.report.tables import make_table, write_table
 from bars.report.tables.claims.catalogue import claims
@@ -124,14 +124,28 @@ def test_chance_is_beaten_on_average_over_budgets_by_seed(tree: Any) -> None:
     assert (row["value"], row["n"], row["paired"]) == (pytest.approx(93 - 271 / 3), 3, False)
     assert (row["low"], row["high"]) == (pytest.approx(row["value"] - half), pytest.approx(row["value"] + half))
     assert row["verdict"] == NOISE
-    assert "budgets count BiOps; of FLOPs the searched networks have 1.00 times as many" in row["why"]
+    assert "the searched networks have 1.00 times as many FLOPs and 1.00 times as many BiOps" in row["why"]
     for seed, top1 in enumerate((0.93, 0.92, 0.96)):
         tree.metrics("bars-c", seed, top1=top1, counts=(40, 1000, 10))
     for seed, top1 in enumerate((0.88, 0.92, 0.91)):
         tree.metrics("random-c", seed, top1=top1, counts=(10, 1000, 10))
-    assert "have 2.00 times as many" in judged(tree, "better-than-random-cifar")["why"]  # 1, 1 and 4
+    assert "have 2.00 times as many FLOPs" in judged(tree, "better-than-random-cifar")["why"]  # 1, 1 and 4
     tree.top1("random-c", [0.80, 0.84, 0.83])
     assert judged(tree, "better-than-random-cifar")["verdict"] == SUPPORTED
+
+
+def test_architectures_that_match_those_of_the_same_seed_are_paired_with_them(tree: Any) -> None:
+    for name, ours, matched in (
+        ("bars-d", [0.50, 0.60, 0.70], [0.48, 0.58, 0.66]),
+        ("bars-e", [0.60, 0.70, 0.80], [0.58, 0.68, 0.78]),
+    ):
+        tree.top1(name, ours)
+        tree.top1(MATCHED[name], matched)
+    expected = stats.interval([2.0, 2.0, 3.0], 0.95, paired=True)  # of both: 2, 2, 4 and 2, 2, 2
+    row = judged(tree, "better-than-matched-imagenet")
+    assert (row["verdict"], row["n"], row["paired"]) == (SUPPORTED, 3, True)
+    assert (row["value"], row["low"]) == (pytest.approx(expected.mean), pytest.approx(expected.low))
+    assert judged(tree, "better-than-matched-d")["paired"]
 
 
 def test_a_mean_over_budgets_needs_all_of_them(tree: Any) -> None:

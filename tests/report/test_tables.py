@@ -23,7 +23,9 @@ from tests.report.conftest import PARAMS, Tree
 
 CONV3 = "binary_conv_3x3"
 BEYOND = (
-    "resnet18-xnor-wider", "random-a", "random-architecture", "random-c", "random-d", "random-e", "resnet18-react"
+    "resnet18-xnor-wider", "random-a", "random-architecture", "random-c", "random-d", "random-e",
+    "random-a-matched", "random-b-matched", "random-c-matched", "random-d-matched", "random-e-matched",
+    "resnet18-react"
 )  # fmt: skip
 
 

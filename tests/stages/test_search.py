@@ -323,12 +323,31 @@ def test_derive_takes_the_nearest_where_that_is_declared() -> None:
 def test_random_architectures_share_the_window_of_derived_ones() -> None:
     def ratios(tolerance: float) -> list[float]:
         options = block(DeriveParams, method="random", budget_tolerance=tolerance, max_draws=100_000)
-        drawn = [random_candidate(SPACE, options, BUDGET, 8, 4, seed).genotype for seed in range(8)]
+        window = Window.of(options, BUDGET)
+        drawn = [random_candidate(SPACE, options, window, 8, 4, seed).genotype for seed in range(8)]
         assert len({genotype.sha256 for genotype in drawn}) > 1
         assert all(genotype.space == SearchSpace.from_params(SPACE) for genotype in drawn)
         return [genotype_cost(SPACE, genotype, 8, 4).biops / BUDGET for genotype in drawn]
 
     assert max(abs(ratio - 1) for ratio in ratios(0.05)) <= 0.05 < max(abs(ratio - 1) for ratio in ratios(0.5))
+
+
+def test_a_window_in_flops_holds_both_counts() -> None:
+    options = block(DeriveParams, method="random", budget_tolerance=0.1, max_draws=100_000)
+
+    def flops(window: Window) -> set[int]:
+        drawn = [random_candidate(SPACE, options, window, 8, 4, seed).genotype for seed in range(12)]
+        costs = [genotype_cost(SPACE, genotype, 8, 4) for genotype in drawn]
+        assert all(0.9 * BUDGET <= cost.biops <= 1.1 * BUDGET for cost in costs)
+        return {cost.flops for cost in costs}
+
+    free = flops(Window.of(options, BUDGET))
+    low, high = min(free), max(free)
+    assert high > 1.3 * low  # BiOps alone leave the stem free
+    assert all(0.9 * low <= count <= 1.1 * low for count in flops(Window.of(options, BUDGET, low)))
+    assert all(0.9 * high <= count <= 1.1 * high for count in flops(Window.of(options, BUDGET, high)))
+    with pytest.raises(BudgetError, match="and 1 FLOPs"):
+        random_candidate(SPACE, options.model_copy(update={"max_draws": 9}), Window.of(options, BUDGET, 1), 8, 4, 0)
 
 
 @pytest.mark.parametrize(

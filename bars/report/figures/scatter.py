@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from bars.report import summary
-from bars.report.artifacts import BARS, REFERENCE
+from bars.report.artifacts import BARS, REFERENCE, scattered
 from bars.report.figures import style
 from bars.report.paper import Row2, table2
 from bars.report.tree import Results, Runs, check_one_split, refuse_empty
@@ -27,7 +27,8 @@ COSTS = ("flops", "biops", "params", "equivalent_ops_64")
 def many_runs(results: Results) -> list[Runs]:
     """BARS-A to -C and the baselines of the slot, printed ones first."""
     printed = [row.experiment for row in table2() if row.slot == SLOT]
-    return [*map(results.runs, printed), *results.beyond(printed, "searched", "baselines", slot=SLOT)]
+    beyond = results.beyond(printed, "searched", "baselines")
+    return [*map(results.runs, printed), *(runs for runs in beyond if runs.experiment and scattered(runs.experiment))]
 
 
 def data(results: Results, name: str) -> list[dict[str, Any]]:

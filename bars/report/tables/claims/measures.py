@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bars.report import stats
-from bars.report.artifacts import BARS, CHANCE, COLLAPSED, FAILED, FULL, STABILISED
+from bars.report.artifacts import BARS, COLLAPSED, FAILED, FULL, STABILISED
 from bars.report.distribution import mean_entropy, mean_largest, mean_shortcut
 from bars.report.failure import failure
 from bars.report.paper import table2
@@ -94,13 +94,17 @@ def least_flops(quantities: Quantities) -> Measured:
     return Measured(measured.value, measured.seeds, measured.dataset, joined(f"least FLOPs: {least}", measured.note))
 
 
-def over_chance(*searched: str) -> Callable[[Quantities], Measured]:
-    """Top-1 of searched networks - random ones of the same budgets, mean over the budgets by seed."""
+def over_chance(searched: Sequence[str], chance: Sequence[str]) -> Callable[[Quantities], Measured]:
+    """Top-1 of searched networks - of random ones of each, mean over the networks by seed."""
 
     def measure(quantities: Quantities) -> Measured:
-        measured = quantities.mean_gain(searched, [CHANCE[name] for name in searched])
-        more = [quantities.compare("flops", name, CHANCE[name], _of_means).value.mean for name in searched]
-        note = f"budgets count BiOps; of FLOPs the searched networks have {stats.mean(more):.2f} times as many"
+        measured = quantities.mean_gain(searched, chance)
+        pairs = list(zip(searched, chance, strict=True))
+        flops, biops = (
+            stats.mean([quantities.compare(key, *pair, _of_means).value.mean for pair in pairs])
+            for key in ("flops", "biops")
+        )
+        note = f"the searched networks have {flops:.2f} times as many FLOPs and {biops:.2f} times as many BiOps"
         return replace(measured, note=joined(note, measured.note))
 
     return measure

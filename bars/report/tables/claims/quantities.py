@@ -84,7 +84,7 @@ class Quantities:
         return replace(measured, images=interval, n_images=len(next(iter(a.values()))))
 
     def mean_gain(self, ones: Sequence[str], others: Sequence[str]) -> Measured:
-        """Difference of two groups' mean test accuracy in points, each over the seeds that all of it have; unpaired."""
+        """Difference of two groups' mean test accuracy in points, each over the seeds that all of it have."""
         sides = [self.runs(name) for name in ones], [self.runs(name) for name in others]
         every = [runs for side in sides for runs in side]
         check_one_split(every)
@@ -92,13 +92,14 @@ class Quantities:
             {seed: 100.0 * stats.mean([runs.metrics[seed].top1 for runs in side]) for seed in shared_seeds(side)}
             for side in sides
         )
-        value = stats.difference(left, right, self.claims.confidence, paired=False)
+        paired = all(map(self._pairs, (*ones, *others)))
+        value = stats.difference(left, right, self.claims.confidence, paired=paired)
         if value is None:
             raise NotMeasured(f"no seed with a result of each of {', '.join(others if left else ones)}")
         return Measured(value, _seeds(value, left, right), every[0].dataset or "", _absences(*every))
 
     def _pairs(self, name: str) -> bool:
-        """Whether a seed repeats the experiment: those of random and ranked architectures are other architectures."""
+        """Whether a seed repeats the experiment, or matches another of this seed: others draw another architecture."""
         experiment = self.runs(name).experiment
         return experiment is None or experiment.kind not in ("random", "ranked")
 
