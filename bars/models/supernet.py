@@ -59,6 +59,12 @@ class Sample:
         """The same draw with everything computed, so that what was not drawn has its gradient too."""
         return replace(self, genotype=None)
 
+    def without_gradient(self) -> Sample:
+        """The same where nobody asks for its gradient: what is drawn is one-hot, so its tensors multiply by one."""
+        drawn = () if self.genotype is None else self.drawn
+        op, depth, width = (None if d in drawn else getattr(self, d) for d in DECISIONS)
+        return replace(self, op=op, depth=depth, width=width)
+
     def tensors(self) -> tuple[Tensor, ...]:
         """Its tensors that are there: of ops, depths, widths."""
         return tuple(t for t in (self.op, self.depth, self.width) if t is not None)

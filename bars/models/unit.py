@@ -26,8 +26,9 @@ from bars.models.unit_passes import FLOAT, Carried, Kernels
 from bars.models.width import Width
 
 # Multiply-adds of an edge below which several edges are one grouped convolution: the overhead of a call is larger than
-# what the grouped kernel loses. Measured on a CPU (docs/PERFORMANCE.md).
-TOGETHER_BELOW = 10_000_000
+# what the grouped kernel loses. Native passes gain longer, as each of them is one call too. Measured on CPUs
+# (docs/PERFORMANCE.md).
+TOGETHER_BELOW, TOGETHER_BELOW_NATIVE = 10_000_000, 100_000_000
 
 
 class BinaryUnit(nn.Module):
@@ -100,7 +101,8 @@ class BinaryUnit(nn.Module):
         if self.gain is None or torch.compiler.is_exporting():  # an export is for batches of any size
             return 1
         pixels = normed.shape[0] * normed.shape[2] * normed.shape[3]
-        small = pixels * weight[0].numel() < self.stride**2 * TOGETHER_BELOW
+        below = TOGETHER_BELOW if self.conv_list()[0].native is None else TOGETHER_BELOW_NATIVE
+        small = pixels * weight[0].numel() < self.stride**2 * below
         return weight.shape[0] if small else 1
 
     def convolve(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:

@@ -44,7 +44,7 @@ class UnitFunction(Function):
         for part in ctx.parts:
             edges = Edges(normed, _of(gain, part), _of(bias, part), _of(scale, part), unit.carried)
             x = unit.kernels.signs_of(edges) if signs is None else signs
-            y = unit.convolve(x, [weight[part] for weight in weights])
+            y = unit.convolve(x, [_rows(weight, part) for weight in weights])
             outputs.append(unit.kernels.add_output(y, edges, totals[part]))
         ctx.save_for_backward(normed, signs, gain, bias, mask, scale, *weights, *outputs)
         if not totals:
@@ -66,7 +66,7 @@ class UnitFunction(Function):
             dy, x, seen, d_scale = unit.kernels.output_backward(grads[part], y, edges, signs, needs_scale)
             # The scale is multiplied into what is small: the weights, or vectors over channels.
             factor = 1.0 if edges.scale is None else edges.scale.view(-1, 1, 1, 1, 1)
-            scaled = [weight[part] if scale is None else weight[part] * factor for weight in weights]
+            scaled = [_rows(weight, part) if scale is None else _rows(weight, part) * factor for weight in weights]
             dx, d_weights = unit.convolve_backward(dy, seen, scaled, needs_weights)
             own = unit.kernels.signs_backward(
                 dx, dy, x, seen, edges, mask if needs_mask else None, unit.clip, needs_affine, d_normed
@@ -87,7 +87,11 @@ def _parts(edges: int, together: int) -> list[slice]:
 
 
 def _of(tensor: Tensor | None, part: slice) -> Tensor | None:
-    return None if tensor is None else tensor[part]
+    return None if tensor is None else _rows(tensor, part)
+
+
+def _rows(tensor: Tensor, part: slice) -> Tensor:
+    return tensor if part.stop - part.start == len(tensor) else tensor[part]
 
 
 def _joined(parts: Sequence[Tensor | None], like: Tensor | None = None) -> Tensor | None:

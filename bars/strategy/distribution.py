@@ -28,7 +28,7 @@ def relax(alpha: Tensor, temperature: float, generator: torch.Generator | None) 
 def straight_through(relaxed: Tensor) -> Tensor:
     """One-hot at the largest entry, with the gradient of the relaxed draw."""
     hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
-    return hard - relaxed.detach() + relaxed
+    return hard + (relaxed - relaxed.detach())  # in this order exactly one-hot
 
 
 class Distribution(nn.Module):

@@ -35,7 +35,7 @@ class WeightStep:
 
     def _eager(self, images: Tensor, labels: Tensor, sample: Sample) -> tuple[Tensor]:
         self._trained.optimizer.zero_grad()
-        loss, sums = _loss(self._trained, self._trained.forward, images, labels, sample)
+        loss, sums = _loss(self._trained, self._trained.forward, images, labels, sample.without_gradient())
         loss.backward()  # type: ignore[no-untyped-call]
         if not sample.complete:
             for weight in self._trained.weights:
