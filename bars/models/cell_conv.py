@@ -105,26 +105,21 @@ class CellConv2d(BinaryConv2d):
         """
         quantizer = self.weight_quantizer
         weight = self.active(rows, source, target)
-        columns = share = None
+        columns = outputs = None
         if self.mask_activations:
-            columns, share = self._shares(source, target)
+            columns, outputs = self._shares(source, target)
         if not isinstance(quantizer, ScaledSign):
-            return (weight if columns is None else weight * columns).to(dtype)
+            return (weight if columns is None else weight * columns.view(1, -1, 1, 1)).to(dtype)
         native = self.native
         native = native if native is not None and native.dtype == dtype and native.fits() else None
         result: Tensor = QuantiseFunction.apply(
-            weight, columns, share, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled", native
+            weight, columns, outputs, quantizer.clip, quantizer.scaling, quantizer.gradient == "unscaled", native
         )
         return result.to(dtype)
 
     def _shares(self, source: Width | None, target: Width | None) -> tuple[Tensor | None, Tensor | None]:
-        """The masks of relaxed widths: of the input [1, I, 1, 1], and of the whole weight [O or 1, I or 1, 1, 1]."""
+        """The masks of relaxed widths: of the input [I], and of the output [O]."""
         columns = None if source is None else source.per_block(self.blocks[3])
         rows = None if target is None else target.per_block(self.blocks[1])
         # Without detaching them the quantised weight would want a gradient in steps on the alphas, too.
-        if columns is not None:
-            columns = columns.detach().view(1, -1, 1, 1)
-        if rows is None:
-            return columns, columns
-        rows = rows.detach().view(-1, 1, 1, 1)
-        return columns, rows if columns is None else rows * columns
+        return None if columns is None else columns.detach(), None if rows is None else rows.detach()

@@ -153,6 +153,23 @@ inline double total(long n, F f) {
 inline float rectified(float x) { return x > 0.0f ? x : (x != x ? x : 0.0f); }
 inline float sign(float x) { return x < 0.0f ? -1.0f : 1.0f; }  // +1 at both zeros and where x is not a number
 
+// What an entry of a weight counts in the mean of |weight|: its column's share times its row's, which sum to 1 over the
+// entries of which there is one mean.
+struct Counts {
+  std::vector<float> columns;  // [inputs][area]
+  std::vector<double> rows;
+
+  Counts(const float* column, const float* row, bool per_channel, long outputs, long inputs, long area)
+      : columns(inputs * area, 1.0f), rows(outputs, 1.0) {
+    for (long i = 0; column && i < inputs * area; ++i) columns[i] = column[i / area];
+    for (long o = 0; row && o < outputs; ++o) rows[o] = row[o];
+    const double across = std::accumulate(columns.begin(), columns.end(), 0.0);
+    const double all = across * std::accumulate(rows.begin(), rows.end(), 0.0);
+    constexpr double tiny = 1e-38;  // of what is masked out entirely
+    for (double& share : rows) share /= std::max(per_channel ? across * share : all, tiny);
+  }
+};
+
 }  // namespace
 
 extern "C" {
@@ -499,32 +516,37 @@ void pooled_twice_backward(const Value* grad, Value* dx, long images, long heigh
     }
 }
 
-// Of each weight [outputs][row] the mean beta of |weight|, over all of it or over each output channel, and
-// out = beta * sign(weight) * columns. In the mean an entry counts as `share` says, or `even`; without `scaled` beta is 1.
-void quantise(const float* weight, const float* columns, const float* share, float even, long scaled, long per_channel,
-              Value* out, float* beta, long weights, long outputs, long row) {
+// Of each weight [outputs][inputs][area] the mean beta of |weight|, over all of it or over each output channel, and
+// out = beta * sign(weight) * columns. In the mean an entry counts as its row and its column say, each null for all alike;
+// without `scaled` beta is 1.
+void quantise(const float* weight, const float* columns, const float* rows, long scaled, long per_channel, Value* out,
+              float* beta, long weights, long outputs, long inputs, long area) {
+  const Counts counts(columns, rows, per_channel, outputs, inputs, area);
+  const long row = inputs * area;
   for (long e = 0; e < weights; ++e) {
     const float* own = weight + e * outputs * row;
     double whole = 0.0;
     for (long o = 0; scaled && o < outputs; ++o) {
-      const float *w = own + o * row, *counts = share ? share + o * row : nullptr;
-      const double part = total(row, [&](long i) { return counts ? std::fabs(w[i]) * counts[i] : std::fabs(w[i]); });
+      const float* w = own + o * row;
+      const double part = total(row, [&](long i) { return std::fabs(w[i]) * counts.columns[i]; }) * counts.rows[o];
       whole += part;
-      if (per_channel) beta[e * outputs + o] = static_cast<float>(part * (share ? 1.0 : even));
+      if (per_channel) beta[e * outputs + o] = static_cast<float>(part);
     }
-    if (!per_channel) beta[e] = scaled ? static_cast<float>(whole * (share ? 1.0 : even)) : 1.0f;
+    if (!per_channel) beta[e] = scaled ? static_cast<float>(whole) : 1.0f;
     for (long o = 0; o < outputs; ++o) {
       const float *w = own + o * row, scale = beta[per_channel ? e * outputs + o : e];
       Value* __restrict to = out + (e * outputs + o) * row;
-      for (long i = 0; i < row; ++i) write(to[i], sign(w[i]) * (columns ? columns[i] : 1.0f) * scale);
+      for (long i = 0; i < row; ++i) write(to[i], sign(w[i]) * counts.columns[i] * scale);
     }
   }
 }
 
 // The weight's gradient: through the sign, where |weight| <= bound, times beta, and (`through_beta`) through beta.
-void quantise_backward(const Value* grad, const float* weight, const float* columns, const float* share, float even,
+void quantise_backward(const Value* grad, const float* weight, const float* columns, const float* rows,
                        const float* beta, float bound, long through_beta, long per_channel, float* d_weight,
-                       long weights, long outputs, long row) {
+                       long weights, long outputs, long inputs, long area) {
+  const Counts counts(columns, rows, per_channel, outputs, inputs, area);
+  const long row = inputs * area;
   std::vector<float> d_beta(outputs);
   for (long e = 0; e < weights; ++e) {
     const Value* g = grad + e * outputs * row;
@@ -532,7 +554,7 @@ void quantise_backward(const Value* grad, const float* weight, const float* colu
     double whole = 0.0;
     for (long o = 0; through_beta && o < outputs; ++o) {
       const double part = total(row, [&](long i) {
-        return read(g[o * row + i]) * sign(w[o * row + i]) * (columns ? columns[i] : 1.0f);
+        return read(g[o * row + i]) * sign(w[o * row + i]) * counts.columns[i];
       });
       whole += part;
       d_beta[o] = static_cast<float>(part);
@@ -541,11 +563,11 @@ void quantise_backward(const Value* grad, const float* weight, const float* colu
     for (long o = 0; o < outputs; ++o, g += row, w += row) {
       float* __restrict to = d_weight + (e * outputs + o) * row;
       const float scale = !through_beta ? 1.0f : beta[per_channel ? e * outputs + o : e];
-      const float* counts = share ? share + o * row : nullptr;
+      const float through = through_beta ? static_cast<float>(d_beta[o] * counts.rows[o]) : 0.0f;
       for (long i = 0; i < row; ++i) {
-        const float inside = std::fabs(w[i]) <= bound ? read(g[i]) * (columns ? columns[i] : 1.0f) * scale : 0.0f;
+        const float inside = std::fabs(w[i]) <= bound ? read(g[i]) * scale : 0.0f;
         const float side = w[i] > 0.0f ? 1.0f : (w[i] < 0.0f ? -1.0f : 0.0f);
-        to[i] = inside + (through_beta ? side * (d_beta[o] * (counts ? counts[i] : even)) : 0.0f);
+        to[i] = (inside + side * through) * counts.columns[i];
       }
     }
   }

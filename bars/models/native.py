@@ -41,8 +41,8 @@ SIGNATURES = {
     "halves": "pppn",
     "pooled_twice": "ppnnnn",
     "pooled_twice_backward": "ppnnnn",
-    "quantise": "pppfnnppnnn",
-    "quantise_backward": "ppppfpfnnpnnn",
+    "quantise": "pppnnppnnnn",
+    "quantise_backward": "pppppfnnpnnnn",
 }
 Argument = Tensor | ctypes.Array[ctypes.c_void_p] | ctypes.Array[ctypes.c_long] | int | float | None
 

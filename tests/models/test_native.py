@@ -169,13 +169,12 @@ def test_quantised_weights_are_the_same(scaling: Scaling, shares: str, unscaled:
     weight = torch.randn(2, 5, 7, 3, 3)
     weight.view(-1)[:40] = torch.tensor([0.0, -0.0, 1.0, -1.0]).repeat(10)
     weight = torch.cat([weight, weight], 3)[:, :, :, :3].requires_grad_()  # a view, as at part of a width
-    columns, rows = torch.rand(1, 7, 1, 1), torch.rand(5, 1, 1, 1)
-    share = {"columns": columns, "both": rows * columns, "rows": rows}.get(shares)
+    columns = torch.rand(7) if shares in ("columns", "both") else None
+    rows = torch.rand(5) if shares in ("rows", "both") else None
     grad = torch.randn(weight.shape).to(dtype)
     found = []
     for native in (None, Native(dtype)):
-        factor = None if shares in ("", "rows") else columns
-        out = QuantiseFunction.apply(weight, factor, share, 1.0, scaling, unscaled, native)
+        out = QuantiseFunction.apply(weight, columns, rows, 1.0, scaling, unscaled, native)
         assert native is None or out.dtype == dtype
         found.append([out.float().detach(), *torch.autograd.grad(out, [weight], grad.to(out.dtype))])
     (theirs, d_theirs), (ours, d_ours) = found
