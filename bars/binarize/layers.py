@@ -65,13 +65,24 @@ class BinaryConv2d(nn.Module):
             x, stride = x[:, :, ::stride, ::stride], 1
         return conv2d(
             self.activation_quantizer(x),
-            self.weight_quantizer(self.weight),
+            self.quantised_weight(),
             self.bias,
             stride,
             self.padding,
             self.dilation,
             self.groups,
         )
+
+    @torch.no_grad()
+    def fix_weight(self) -> None:
+        """Put the quantised weight in the place of the latent one, for a network that is run and not trained."""
+        self.weight = nn.Parameter(self.quantised_weight())
+        self.weight_quantizer = nn.Identity()
+
+    def quantised_weight(self) -> Tensor:
+        """The weight with which it convolves, [O, I/groups, k, k]."""
+        weight: Tensor = self.weight_quantizer(self.weight)
+        return weight
 
     @property
     def has_binary_weight(self) -> bool:

@@ -95,6 +95,10 @@ class CellConv2d(BinaryConv2d):
             by_node = torch.stack([by_node[row] for row in rows])
         return by_node[:, :, :out, :, :into].flatten(3, 4).flatten(1, 2)
 
+    def quantised_weight(self) -> Tensor:
+        """That of all edges at full width, [E * out, in, k, k]."""
+        return self.quantised(None, None, None, self.weight.dtype).flatten(0, 1)
+
     def quantised(
         self, rows: Sequence[int] | None, source: Width | None, target: Width | None, dtype: torch.dtype
     ) -> Tensor:

@@ -128,7 +128,9 @@ def _summed(x: Tensor, edges: int) -> Tensor:
 
 
 def _per_channel(vector: Tensor, like: Tensor) -> Tensor:
-    return vector.to(like.dtype).reshape(1, -1, 1, 1)
+    if vector.dtype != like.dtype:  # an export would write down a cast that changes nothing, too
+        vector = vector.to(like.dtype)
+    return vector.reshape(1, -1, 1, 1)
 
 
 def _channel_sums(a: Tensor, b: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -22,6 +23,11 @@ def to_onnx(model: nn.Module, image_size: int, path: Path) -> None:
     import torch
     from onnxscript.optimizer import optimize
 
+    model = copy.deepcopy(model)
+    for layer in model.modules():
+        fix = getattr(layer, "fix_weight", None)
+        if fix is not None:
+            fix()  # of a binary convolution: without signs and scales there is a fifth less to translate
     example = torch.zeros(2, 3, image_size, image_size)
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)

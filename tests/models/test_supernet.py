@@ -51,6 +51,16 @@ def test_one_hot_supernet_equals_the_derived_network(seed: int, strided_conv: st
     torch.testing.assert_close(supernet(images, one_hot_sample(genotype)), derived, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_with_fixed_weights_a_derived_network_computes_the_same(seed: int) -> None:
+    _, _, network, images = built(seed)
+    before = network.eval()(images)
+    for layer in network.modules():
+        if isinstance(layer, BinaryConv2d):
+            layer.fix_weight()
+    assert torch.equal(network(images), before)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_straight_through_sample_has_the_same_output(seed: int) -> None:
     supernet, _, _, images = built(seed)

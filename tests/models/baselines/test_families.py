@@ -124,6 +124,20 @@ FLOAT_PARTS = {
 }
 
 
+@pytest.mark.parametrize(("family", "options"), VARIANTS, ids=IDS)
+def test_with_fixed_weights_a_network_computes_the_same_and_has_no_quantizer(
+    family: str, options: dict[str, Any]
+) -> None:
+    model, images = tiny(family, options).eval(), torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        before = model(images)
+        layers = [layer for layer in model.modules() if isinstance(layer, BinaryConv2d)]
+        for layer in layers:
+            layer.fix_weight()
+        assert torch.equal(model(images), before)
+    assert not any(layer.has_binary_weight for layer in layers)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_float_parts_are_those_of_the_table(family: str) -> None:
     assert is_fully_binarized(tiny(family, {})) == (not FLOAT_PARTS[family], FLOAT_PARTS[family])
