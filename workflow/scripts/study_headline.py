@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bars.pipeline.load import load_params
-from bars.report.artifacts import CHANCE
+from bars.report.artifacts import CHANCE, MATCHED
 from bars.report.summary import measured
 from bars.report.tree import Results
 from workflow.scripts.study import PARAMS, RECORDS
@@ -23,7 +23,7 @@ BEGIN, END = "<!-- study: made by workflow/scripts/study_headline.py -->", "<!--
 
 
 def headline(study: Path) -> str:
-    """Accuracies of the searched networks beside those of chance at the same budget, and of binary ResNets."""
+    """Accuracies of the searched networks beside those of chance, and of binary ResNets."""
     results = Results(load_params(study / PARAMS), None, study / RECORDS)
     with (study / "claims.csv").open(encoding="utf-8", newline="") as lines:
         claims = {row["id"]: row for row in csv.DictReader(lines)}
@@ -34,14 +34,17 @@ def _lines(results: Results, claims: Mapping[str, Mapping[str, str]]) -> Iterato
     first = results.runs(SEARCHED[0])
     epochs = results.grid[SEARCHED[0]].retrain.epochs
     data = f"{first.dataset}, {epochs} epochs"
-    yield f"| {data} | BiOps | top-1 [%] | n | random architectures of its budget | n | better by |"
-    yield "|---|---|---|---|---|---|---|"
+    chance = "random architectures of its budget", "better by", "and of its FLOPs and BiOps", "better by"
+    yield f"| {' | '.join((data, 'BiOps', 'top-1 [%]', 'n', *chance))} |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name in SEARCHED:
-        _, *chance = _cells(results, CHANCE[name])
-        by = _points(claims[f"better-than-random-{name[-1]}"])
-        yield f"| {' | '.join((results.title(name), *_cells(results, name), *chance, by))} |"
+        found = [results.title(name), *_cells(results, name)]
+        for kind, random in (("random", CHANCE[name]), ("matched", MATCHED[name])):
+            _, top1, n = _cells(results, random)
+            found += [f"{top1} (n = {n})" if n else top1, _points(claims[f"better-than-{kind}-{name[-1]}"])]
+        yield f"| {' | '.join(found)} |"
     for name in HAND_MADE:
-        yield f"| {' | '.join((results.title(name), *_cells(results, name)))} | | | |"
+        yield f"| {' | '.join((results.title(name), *_cells(results, name)))} | | | | |"
 
 
 def _cells(results: Results, name: str) -> tuple[str, str, str]:
