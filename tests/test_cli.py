@@ -125,7 +125,7 @@ def test_a_closed_pipe_is_no_failure_to_shout_about() -> None:
 def test_experiments_as_text_and_json(bars: Bars) -> None:
     status, out, err = bars("experiments")
     assert (status, err) == (0, "")
-    assert out.splitlines()[0] == "scale tiny, 9 of 9 experiments are run"
+    assert out.splitlines()[0] == "scale tiny, 10 of 10 experiments are run"
     assert len(out.splitlines()) == 11
     status, out, _ = bars("experiments", "--json", "--scale", "cpu")
     answer = json.loads(out)
@@ -190,7 +190,7 @@ def test_main_finds_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_finds_nothing_wrong(bars: Bars) -> None:
     status, out, err = bars("doctor")
     assert (status, err) == (0, "")
-    assert "9 of 9 experiments" in out
+    assert "10 of 10 experiments" in out
     assert "stop" not in out
 
 

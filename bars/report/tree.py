@@ -139,9 +139,11 @@ class Results:
             check_one_split([self._runs[name]])
         return self._runs[name]
 
-    def beyond(self, printed: Collection[str], *groups: str) -> list[Runs]:
-        """Experiments of some groups that are trained at this scale, and not printed in the paper."""
-        rows = [e for e in self.grid if e.group in groups and e.name not in printed]
+    def beyond(
+        self, printed: Collection[str], *groups: str, only: Callable[[Experiment], bool] = lambda _: True
+    ) -> list[Runs]:
+        """Experiments of some groups that are trained at this scale, and not printed in the paper; ``only`` those."""
+        rows = [e for e in self.grid if e.group in groups and e.name not in printed and only(e)]
         return [self.runs(e.name) for e in rows if e.reason is None and e.evaluated]
 
     def genotypes(self, name: str) -> dict[int, Genotype]:

@@ -27,8 +27,7 @@ COSTS = ("flops", "biops", "params", "equivalent_ops_64")
 def many_runs(results: Results) -> list[Runs]:
     """BARS-A to -C and the baselines of the slot, printed ones first."""
     printed = [row.experiment for row in table2() if row.slot == SLOT]
-    beyond = results.beyond(printed, "searched", "baselines")
-    return [*map(results.runs, printed), *(runs for runs in beyond if runs.experiment and scattered(runs.experiment))]
+    return [*map(results.runs, printed), *results.beyond(printed, "searched", "baselines", only=scattered)]
 
 
 def data(results: Results, name: str) -> list[dict[str, Any]]:
