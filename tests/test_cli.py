@@ -126,7 +126,7 @@ def test_experiments_as_text_and_json(bars: Bars) -> None:
     status, out, err = bars("experiments")
     assert (status, err) == (0, "")
     assert out.splitlines()[0] == "scale tiny, 10 of 10 experiments are run"
-    assert len(out.splitlines()) == 11
+    assert len(out.splitlines()) == 12
     status, out, _ = bars("experiments", "--json", "--scale", "cpu")
     answer = json.loads(out)
     assert answer["scale"] == "cpu"
