@@ -211,6 +211,8 @@ def draw_within(
         else:
             thrown_away += 1
             missed.append((of_genotype, genotype))
+            if not window.nearest:  # only the message names one; all of them would fill the memory
+                missed = [min(missed, key=lambda one: window.distance(one[0]))]
         if len(found) == count:
             return found
     missed.sort(key=lambda one: window.distance(one[0]))
