@@ -44,6 +44,16 @@ for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"made by {command} {name}\\\\n")
 '''.replace("\\\\n", "\\n")
+MANY = """
+include: "workflow/rules/common.smk"
+
+rule all:
+    input: expand("out/{i}", i=range(4))
+
+rule one:
+    output: "out/{i}"
+    shell: "sleep 1.2; touch {output}"
+"""
 TARGETS = ["results/smoke/ablations/without-sampling-in-derive/seed-0/evaluate/metrics.json", "audit", "fig2"]
 EXPECTED = {
     "data cifar10",
@@ -98,6 +108,15 @@ def test_jobs_are_told_of_a_server_where_one_was_asked_for(project: Path, asked:
     told = re.search("server: (.*)", done.stdout + done.stderr)
     assert told is not None and (told[1] != "None") == bool(asked)
     assert not Path(told[1]).exists()  # it has ended
+
+
+@pytest.mark.parametrize("asked", [[], ["--max-jobs-per-timespan", "50/1s"]])
+def test_ready_jobs_are_looked_at_when_a_job_ends_and_no_more(project: Path, asked: list[str]) -> None:
+    (project / "many.smk").write_text(MANY)
+    done = snakemake("--snakefile", "many.smk", "--verbose", "--cores", "1", *asked, root=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    looks = (done.stdout + done.stderr).count("Ready jobs: ")
+    assert looks > 5 if asked else looks <= 5  # a look before the first job, and one after each
 
 
 @pytest.mark.slow

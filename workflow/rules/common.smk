@@ -69,9 +69,14 @@ if not workflow.deployment_settings.deployment_method:
 shell.prefix(prefix)
 
 
+# For its limit of 100 jobs a second Snakemake looks at the ready jobs again a second after each look, and at each job's end:
+# after sixty jobs sixty times a second, a fifth of a core. Jobs on this machine need none; one that was asked for stays.
 # BARS_PRELOAD=yes: jobs on this machine are forks of a process that has the libraries loaded (bars/preloaded.py).
 # Not where another environment is deployed, whose libraries are others.
 onstart:
+    limit = getattr(workflow.scheduler, "job_rate_limiter", None)
+    if workflow.local_exec and limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
     if os.environ.get("BARS_PRELOAD") == "yes" and not workflow.deployment_settings.deployment_method:
         server = contextlib.ExitStack()
         atexit.register(server.close)
