@@ -20,10 +20,14 @@ from bars.space import SHORTCUT, Edge, kernel_size
 
 @dataclass(frozen=True)
 class OpChoice:
-    """Draw of the primitives of one cell: probabilities [edges, candidates], and the drawn index where it is hard."""
+    """Draw of the primitives of one cell: probabilities [edges, candidates], and the drawn index where it is hard.
+
+    ``passing`` is the drawn index where all candidates are computed, and the others are multiplied by zero.
+    """
 
     weight: Tensor | None
     index: Sequence[int] | None = None
+    passing: Sequence[int] | None = None
 
 
 class DropPath(nn.Module):
@@ -116,7 +120,8 @@ class Cell(nn.Module):
         features = self._preprocessed(x, normed, source, inner)
         channels = self.c if target is None else target.channels
         totals = _zeros(self.nodes, x, channels, self.stride)
-        active = self._active(choice or OpChoice(None), x.dtype)
+        choice = choice or OpChoice(None)
+        active = self._active(choice, x.dtype)
         for node in range(self.nodes):
             width = inner if node == 0 else target
             if node > 0:
@@ -125,7 +130,7 @@ class Cell(nn.Module):
                 if width is not None:
                     features = totals[node - 1] = masked(features, width, 1, self.native)
             self._send_shortcuts(node, features, active, totals)
-            self._send_units(node, features, (width, target), active, totals)
+            self._send_units(node, features, (width, target), active, choice.passing, totals)
         if target is not None:
             totals[-1] = masked(totals[-1], target, 1, self.native)
         out = joined(totals, self._carried(x, normed, source, target, channels), self.native)
@@ -168,6 +173,7 @@ class Cell(nn.Module):
         features: Tensor,
         widths: tuple[Width | None, Width | None],
         active: Sequence[Mapping[str, Tensor | None]],
+        passing: Sequence[int] | None,
         totals: list[Tensor],
     ) -> None:
         """Add the binary convolutions that leave ``node`` to the totals; ``widths`` are those of input and output."""
@@ -194,6 +200,9 @@ class Cell(nn.Module):
                 rows=None if len(rows) == len(edges) else rows,
                 scale=torch.stack(given) if given else None,
                 signs=signs,
+                passing=None
+                if passing is None
+                else [self.candidates[e][passing[e]] == name for e in map(edges.__getitem__, rows)],
             )
             for head, output in zip(heads, outputs, strict=True):
                 totals[head] = totals[head].add_(self.drop_path(output)) if self.drop_path.active else output

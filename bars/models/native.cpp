@@ -210,20 +210,20 @@ void output(Value* y, const Value* normed, const float* gain, const float* bias,
   });
 }
 
-// dy[p][g][c] = grad[g][p][c] where y > 0; d_scale[g] = sum of grad * y, where asked for. `step` is from one pixel of
-// grad[g] to its next.
+// dy[p][g][c] = grad[g][p][c] where y > 0, of all edges or of the `count` edges `kept`; d_scale[g] = sum of grad * y, where
+// asked for. `step` is from one pixel of grad[g] to its next.
 void output_backward(const Value* const* grads, const long* step, const Value* y, Value* dy, float* d_scale,
-                     long pixels, long channels, long edges) {
+                     long pixels, long channels, long edges, const long* kept, long count) {
   const bool alone = edges == 1;
   const Map map{pixels, edges * channels, !alone || step[0] == channels};
   Sums sums(map);
-  std::vector<Value> wide(alone ? 0 : map.width());
+  std::vector<Value> wide(alone ? 0 : map.width()), all(kept ? map.width() : 0);
   map.each([&](long pixel, long n) {
     const Value *grad = alone ? grads[0] + pixel * step[0] : wide.data(), *out = y + pixel * map.channels;
     if (!alone)
       for (long i = 0, p = pixel; i < n; ++p)
         for (long g = 0; g < edges; ++g, i += channels) Rows::copy(grads[g] + p * step[g], wide.data() + i, channels);
-    Value* __restrict d = dy + pixel * map.channels;
+    Value* __restrict d = kept ? all.data() : dy + pixel * map.channels;
     float* __restrict sum = sums.part();
     if (d_scale) {
       for (long i = 0; i < n; ++i) {
@@ -235,6 +235,10 @@ void output_backward(const Value* const* grads, const long* step, const Value* y
     } else {
       for (long i = 0; i < n; ++i) write(d[i], read(out[i]) > 0.0f ? read(grad[i]) : 0.0f);
     }
+    if (!kept) return;
+    for (long p = 0; p * map.channels < n; ++p)
+      for (long k = 0; k < count; ++k)
+        Rows::copy(d + (p * edges + kept[k]) * channels, dy + ((pixel + p) * count + k) * channels, channels);
   });
   if (!d_scale) return;
   const double* total = sums.total().data();
@@ -391,7 +395,7 @@ void add_scaled(const Value* x, Value* const* totals, const float* scale, long e
   }
 }
 
-// dx = sum over e of scale[e] * grad[e]; d_scale[e] = sum of grad[e] * x, where asked for.
+// dx = sum over e of scale[e] * grad[e]; d_scale[e] = sum of grad[e] * x; each where asked for.
 void add_scaled_backward(const Value* const* grads, const long* step, const Value* x, const float* scale, Value* dx,
                          float* d_scale, long pixels, long channels, long edges) {
   bool dense = true;
@@ -406,14 +410,14 @@ void add_scaled_backward(const Value* const* grads, const long* step, const Valu
       const Value* g = grads[e] + pixel * step[e];
       const float factor = scale ? scale[e] : 1.0f;
       if (e == 0) std::fill(total, total + n, 0.0f);
-      for (long i = 0; i < n; ++i) total[i] += factor * read(g[i]);
+      for (long i = 0; dx && i < n; ++i) total[i] += factor * read(g[i]);
       if (!d_scale) continue;
       float* __restrict sum = sums[e].part();
       for (long i = 0; i < n; ++i) sum[i] += read(g[i]) * read(from[i]);
       sums[e].next();
     }
     Value* __restrict to = dx + pixel * channels;
-    for (long i = 0; i < n; ++i) write(to[i], total[i]);
+    for (long i = 0; dx && i < n; ++i) write(to[i], total[i]);
   });
   for (long e = 0; d_scale && e < edges; ++e) d_scale[e] = static_cast<float>(sums[e].all());
 }

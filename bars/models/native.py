@@ -18,7 +18,7 @@ from bars.binarize.signs import CLOSED
 from bars.models import staggered
 from bars.models import unit_passes as plain
 from bars.models.native_build import library
-from bars.models.unit_passes import Edges, Gradients, Kernels
+from bars.models.unit_passes import Edges, Gradients, Kernels, Through
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 LAYOUT = torch.channels_last
@@ -27,7 +27,7 @@ TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "n": ctypes.c_long, "f": ctypes.c
 SIGNATURES = {
     "signs": "ppppnnn",
     "output": "ppppnppnnn",
-    "output_backward": "pppppnnn",
+    "output_backward": "pppppnnnpn",
     "signs_backward": "ppppppfnpnpppnnn",
     "norm": "pppppffnn",
     "norm_backward": "ppppnn",
@@ -120,17 +120,28 @@ class Native:
         return y
 
     def output_backward(
-        self, grads: Sequence[Tensor], y: Tensor, edges: Edges, signs: Tensor | None, needs_scale: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        self,
+        grads: Sequence[Tensor],
+        y: Tensor,
+        edges: Edges,
+        signs: Tensor | None,
+        needs_scale: bool,
+        kept: Sequence[int] | None = None,
+    ) -> tuple[Through | None, Tensor | None]:
         """As ``unit_passes.output_backward``, but for the input before the sign, which is computed again."""
         if not self.fits(y, edges.normed):
-            return plain.output_backward(grads, y, edges, signs, needs_scale)
+            return plain.output_backward(grads, y, edges, signs, needs_scale, kept)
         grads = [self.readable(grad) for grad in grads]
         n, c, h, w = y.shape
-        dy, d_scale = torch.empty_like(y), torch.empty(len(grads)) if needs_scale else None
+        some = kept if kept is not None and len(kept) < len(grads) else None
+        dy = torch.empty_like(y) if some is None else like(y, len(some) * (c // len(grads))) if some else None
+        d_scale = torch.empty(len(grads)) if needs_scale else None
         shape = (n * h * w, c // len(grads), len(grads))
-        self("output_backward", addresses(grads), steps(grads), y, dy, d_scale, *shape)
-        return dy, None, self.signs_of(edges) if signs is None else signs, d_scale
+        which = None if some is None else (ctypes.c_long * len(some))(*some)
+        self("output_backward", addresses(grads), steps(grads), y, dy, d_scale, *shape, which, len(some or ()))
+        if dy is None:
+            return None, d_scale
+        return Through(dy, None, self.signs_of(edges) if signs is None else signs), d_scale
 
     def signs_backward(
         self,

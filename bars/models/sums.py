@@ -43,7 +43,8 @@ class AddScaledFunction(Function):
         x, scale = ctx.saved_tensors
         read = [ctx.native.readable(grad) for grad in grads]
         n, c, h, w = grads[0].shape
-        dx, d_scale = like(read[0], c), None if x is None else torch.empty(len(read))
+        dx = like(read[0], c) if ctx.needs_input_grad[1] else None
+        d_scale = None if x is None else torch.empty(len(read))
         shape = (n * h * w, c, len(read))
         ctx.native("add_scaled_backward", addresses(read), steps(read), x, packed(scale), dx, d_scale, *shape)
         return None, dx, None if d_scale is None else d_scale.to(scale.dtype), *grads

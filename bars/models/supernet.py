@@ -28,7 +28,8 @@ class Sample:
 
     op [types, edges, primitives], depth [stages, cells + 1] and width [stages, widths] sum to 1 over the last axis;
     depth or width is None where it is not searched. Of the decisions ``drawn`` only what ``genotype`` chose is
-    computed; their tensors, if any, are then straight-through ones that carry the gradient.
+    computed; their tensors, if any, are then straight-through ones that carry the gradient. Where ``heard``, all is
+    computed, and what was not drawn passes no gradient on: it is multiplied by zero.
     """
 
     op: Tensor | None
@@ -36,6 +37,7 @@ class Sample:
     width: Tensor | None
     genotype: Genotype | None = None
     drawn: Sequence[str] = DECISIONS
+    heard: bool = False
 
     @classmethod
     def one_hot(cls, genotype: Genotype) -> Sample:
@@ -45,7 +47,7 @@ class Sample:
     @property
     def complete(self) -> bool:
         """Whether it is one architecture, nothing of it relaxed."""
-        return self.genotype is not None and set(self.drawn) == set(DECISIONS)
+        return self.genotype is not None and set(self.drawn) == set(DECISIONS) and not self.heard
 
     def chosen(self, decision: str) -> Genotype | None:
         """The architecture whose choice of ``decision`` alone is computed, or None where all choices are.
@@ -53,15 +55,19 @@ class Sample:
         A relaxed depth mixes the widths at which a cell may end its stage, so there all channels are computed.
         """
         mixed = decision == "width" and self.depth is not None and "depth" not in self.drawn
-        return self.genotype if decision in self.drawn and not mixed else None
+        return self.genotype if decision in self.drawn and not mixed and not self.heard else None
+
+    def passing(self, decision: str) -> Genotype | None:
+        """The architecture whose choice of ``decision`` alone passes gradients on, or None where all choices do."""
+        return self.genotype if decision in self.drawn and self.heard else None
 
     def whole(self) -> Sample:
         """The same draw with everything computed, so that what was not drawn has its gradient too."""
-        return replace(self, genotype=None)
+        return replace(self, heard=True)
 
     def without_gradient(self) -> Sample:
         """The same where nobody asks for its gradient: what is drawn is one-hot, so its tensors multiply by one."""
-        drawn = () if self.genotype is None else self.drawn
+        drawn = () if self.genotype is None or self.heard else self.drawn
         op, depth, width = (None if d in drawn else getattr(self, d) for d in DECISIONS)
         return replace(self, op=op, depth=depth, width=width)
 
@@ -157,12 +163,18 @@ class Supernet(nn.Module):
         mask = None if depth is None or own.mask is None else depth[0] * own.mask
         width = own
         source = own
+        passing = None if depth is None else sample.passing("depth")
+        # The cells behind the drawn end are multiplied by zero: nobody asks for gradients within them.
+        end = self.space.cells_per_stage if passing is None else passing.stages[s].depth
+        unheard = replace(sample, heard=False).without_gradient()
         for k, cell in enumerate(self._cells(s)):
             if depth is None:
                 width = leaving if k == self.space.cells_per_stage - 1 else own
             else:
                 width = _between(own, leaving, depth[k + 1] / depth[k + 1 :].sum().clamp_min(1e-12))
-            x = cell(x, source, width, self._choice(sample, self.space.cell_type(s, k)))
+            with torch.set_grad_enabled(torch.is_grad_enabled() and k < end):
+                choice = self._choice(sample if k < end else unheard, self.space.cell_type(s, k))
+                x = cell(x, source, width, choice)
             source = width
             if depth is not None and total is not None:
                 total = _added(total, x, depth[k + 1], self.native)
@@ -194,11 +206,13 @@ class Supernet(nn.Module):
 
     def _choice(self, sample: Sample, cell_type: str) -> OpChoice:
         weight = None if sample.op is None else sample.op[self.type_index[cell_type]]
-        genotype = sample.chosen("op")
-        if genotype is None:
-            return OpChoice(weight)
-        names = genotype.cells[cell_type]
-        return OpChoice(weight, [self.space.primitives.index(names[edge]) for edge in self.space.edges])
+        index, passing = (
+            None
+            if of is None
+            else [self.space.primitives.index(of.cells[cell_type][edge]) for edge in self.space.edges]
+            for of in (sample.chosen("op"), sample.passing("op"))
+        )
+        return OpChoice(weight, index, passing)
 
 
 def _added(total: Tensor, x: Tensor, share: Tensor, native: Native | None) -> Tensor:

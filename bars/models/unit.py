@@ -83,18 +83,22 @@ class BinaryUnit(nn.Module):
         rows: Sequence[int] | None = None,
         scale: Tensor | None = None,
         signs: Tensor | None = None,
+        passing: Sequence[bool] | None = None,
     ) -> list[Tensor]:
         """Add the outputs of the edges ``rows`` (None: all) to ``totals`` in place; without totals return the outputs.
 
         Each is multiplied by its entry of ``scale`` [rows], if that is given (a relaxed op choice). ``signs`` are those
-        of the input where edges share them, with ``norm: node``.
+        of the input where edges share them, with ``norm: node``. ``passing`` says of a choice of 1 or 0 for all edges
+        which it is: those of 0 pass no gradient on.
         """
         half = target if len(self.convs) == 1 or target is None else target.halved()
         weights = [conv.quantised(rows, source, half, normed.dtype) for conv in self.conv_list()]
         gain, bias = (None if v is None else self.active(v, rows, source) for v in (self.gain, self.bias))
         mask = source.per_block(self.in_blocks) if source is not None and self.mask_activations else None
         together = self._together(normed, weights[0])
-        return list(UnitFunction.apply(self, together, normed, signs, gain, bias, mask, scale, *weights, *totals))
+        passing = passing if self.kernels.partly else None
+        inputs = (normed, signs, gain, bias, mask, scale, *weights, *totals)
+        return list(UnitFunction.apply(self, together, passing, *inputs))
 
     def _together(self, normed: Tensor, weight: Tensor) -> int:
         """How many edges one grouped convolution computes."""
@@ -146,8 +150,8 @@ def fuse(model: nn.Module) -> None:
     """Merge the elementwise parts of every unit into few kernels each; the first steps compile, for a minute or so."""
     # One function serves units of many shapes, each compiled for itself.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
-    merged: list[Any] = [torch.compile(kernel, dynamic=False) for kernel in Kernels()]
-    kernels = Kernels(*merged)
+    merged: list[Any] = [torch.compile(kernel, dynamic=False) for kernel in Kernels() if callable(kernel)]
+    kernels = Kernels(*merged)._replace(partly=False)  # or each choice of edges would be compiled for itself
     for module in model.modules():
         if isinstance(module, BinaryUnit) and module.binary:
             module.kernels = kernels

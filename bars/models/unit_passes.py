@@ -40,17 +40,35 @@ def add_output(y: Tensor, edges: Edges, totals: Sequence[Tensor]) -> Tensor:
     return y
 
 
+class Through(NamedTuple):
+    """Gradient of a convolution's output, and its input once more before (None: computed again) and after the sign."""
+
+    dy: Tensor
+    x: Tensor | None
+    signs: Tensor
+
+
 def output_backward(
-    grads: Sequence[Tensor], y: Tensor, edges: Edges, signs: Tensor | None, needs_scale: bool
-) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-    """Gradient of the convolution's output (not yet times the scale), its input before and after the sign once more,
-    gradient of the scale.
+    grads: Sequence[Tensor],
+    y: Tensor,
+    edges: Edges,
+    signs: Tensor | None,
+    needs_scale: bool,
+    kept: Sequence[int] | None = None,
+) -> tuple[Through | None, Tensor | None]:
+    """What goes on through the convolution, not yet times the scale, and the gradient of the scale.
+
+    The former of the edges ``kept`` alone, if that is given, which ``edges`` then are; None without any.
     """
     grad = grads[0] if len(grads) == 1 else torch.cat(list(grads), dim=1)
-    dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
     d_scale = _channel_sums(grad, y).view(len(grads), -1).sum(1) if needs_scale else None
+    if kept is not None and len(kept) < len(grads):
+        if not kept:
+            return None, d_scale
+        grad, y = (torch.cat([v.chunk(len(grads), dim=1)[i] for i in kept], dim=1) for v in (grad, y))
+    dy = torch.ops.aten.threshold_backward(grad, y, 0.0)
     x = affine(edges)
-    return dy, x, binary_sign(x) if signs is None else signs, d_scale
+    return Through(dy, x, binary_sign(x) if signs is None else signs), d_scale
 
 
 class Gradients(NamedTuple):
@@ -106,14 +124,18 @@ def mask_gradient(through: Tensor, mask: Tensor) -> Tensor:
 
 
 class Kernels(NamedTuple):
-    """The elementwise parts of a unit; as they are, or each merged into few kernels by torch.compile."""
+    """The elementwise parts of a unit; as they are, or each merged into few kernels by torch.compile.
+
+    ``partly``: whether gradients of some of the edges can be asked for.
+    """
 
     signs_of: Callable[[Edges], Tensor] = signs_of
     add_output: Callable[[Tensor, Edges, Sequence[Tensor]], Tensor] = add_output
-    output_backward: Callable[..., tuple[Tensor, Tensor | None, Tensor, Tensor | None]] = output_backward
+    output_backward: Callable[..., tuple[Through | None, Tensor | None]] = output_backward
     signs_backward: Callable[..., Gradients] = signs_backward
     interleave: Callable[[Tensor, Tensor], Tensor] = interleave
     halves: Callable[[Tensor], tuple[Tensor, Tensor]] = halves
+    partly: bool = True
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:
@@ -147,11 +169,14 @@ def affine(edges: Edges) -> Tensor:
 
 
 def _float_output_backward(
-    grads: Sequence[Tensor], y: Tensor, edges: Edges, signs: Tensor | None, needs_scale: bool
-) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-    x = affine(edges)
-    dy, _, _, d_scale = output_backward(grads, y, edges, x, needs_scale)
-    return dy, x, x, d_scale
+    grads: Sequence[Tensor],
+    y: Tensor,
+    edges: Edges,
+    signs: Tensor | None,
+    needs_scale: bool,
+    kept: Sequence[int] | None = None,
+) -> tuple[Through | None, Tensor | None]:
+    return output_backward(grads, y, edges, affine(edges), needs_scale, kept)
 
 
 # A unit in floats: its convolution sees the affine part as it is.

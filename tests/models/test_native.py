@@ -73,12 +73,16 @@ def gradients(outputs: list[Tensor], leaves: list[Tensor]) -> list[Tensor | None
     frozen=st.booleans(),
     adds=st.booleans(),
     together=st.booleans(),
+    drawn=st.none() | st.lists(st.booleans(), min_size=4, max_size=4),
 )
 def test_a_unit_is_the_same(
     seed: int, c: int, active: int, n: int, height: int, width: int, edges: int, stride: int, kernel: int, norm: str,
-    shortcut: bool, scaled: bool, relaxed: bool, frozen: bool, adds: bool, together: bool,
+    shortcut: bool, scaled: bool, relaxed: bool, frozen: bool, adds: bool, together: bool, drawn: list[bool] | None,
 ) -> None:  # fmt: skip
-    """A sum that is zero but for rounding passes the ReLU's gradient or does not: none is, here."""
+    """Also where it is told which edges are multiplied by zero.
+
+    A sum that is zero but for rounding passes the ReLU's gradient or does not: none is, here.
+    """
     if kernel == 1:  # that of the preprocess; for a stride with it, see bars.models.blocks.Pointwise
         stride = 1
     torch.manual_seed(seed)
@@ -92,10 +96,13 @@ def test_a_unit_is_the_same(
     source = min(c, active)
     masks = [(torch.randint(1, 65, (k * source,)) / 64).requires_grad_() if relaxed else None for k in (1, stride)]
     x = last(torch.randn(n, source, height * stride, width * stride)).requires_grad_()
-    scale = torch.rand(edges, requires_grad=True) if scaled and adds else None
+    scale = torch.rand(edges) if scaled and adds else None
+    passing = drawn[:edges] if scale is not None and drawn is not None else None
+    if scale is not None:
+        scale = (scale if passing is None else torch.tensor(passing).float()).requires_grad_()
     unit.requires_grad_(not frozen)
     found = []
-    for model in (unit, copy.deepcopy(unit)):
+    for told, model in ((None, unit), (passing, unit), (passing, copy.deepcopy(unit))):
         if model is not unit:
             use_native(model, Native())
             for conv in model.conv_list():  # or a last bit of the scale decides over sums of nothing
@@ -105,10 +112,12 @@ def test_a_unit_is_the_same(
             patch.setattr("bars.models.unit.TOGETHER_BELOW", 1e9 if together else 0)
             widths = Width(source, masks[0]), Width(source * stride, masks[1])
             signs = binary_sign(x.detach()) if norm == "node" else None
-            outputs = model.add_to(totals, x, *widths, scale=scale, signs=signs)
+            outputs = model.add_to(totals, x, *widths, scale=scale, signs=signs, passing=told)
         leaves = [x, scale, masks[0], *model.parameters()]
         found.append(gradients(outputs, [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]))
-    close(found[1], found[0])
+    for ours in found[1:]:
+        pairs = zip(ours, found[0], strict=True)
+        close([torch.zeros_like(b) if a is None and b is not None else a for a, b in pairs], found[0])
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4, 4), (2, 1, 3, 3), (4, 200, 1, 1), (2, 16, 1, 7), (64, 24, 8, 8)])
@@ -290,10 +299,11 @@ def test_in_bfloat16_what_surrounds_a_convolution_is_rounded_once(
         own = edges_of(cast(normed))
         signs, sums = kernels.signs_of(own), [cast(total) for total in totals]
         found = [*sums, signs, kernels.add_output(cast(y), own, sums)]
-        through = kernels.output_backward([cast(grad) for grad in grads], cast(y).relu_(), own, signs, True)
-        arguments = (cast(dx), cast(dy), through[1], signs, own, mask, 1.3, True)
+        through, d_scale = kernels.output_backward([cast(grad) for grad in grads], cast(y).relu_(), own, signs, True)
+        assert through is not None
+        arguments = (cast(dx), cast(dy), through.x, signs, own, mask, 1.3, True)
         afresh, added = (kernels.signs_backward(*arguments, into) for into in (None, cast(before)))
-        return [*found, through[0], through[3], *afresh, *added]
+        return [*found, through.dy, d_scale, *afresh, *added]
 
     pairs = zip(all_of(half.kernels(), torch.clone), all_of(Kernels(), lambda t: last(t.float())), strict=True)
     for i, (ours, exact) in enumerate(pairs):

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bars.binarize.layers import BinaryConv2d, is_fully_binarized
@@ -24,14 +28,14 @@ from tests.blocks import block
 from tests.models.weights import with_weights
 
 
-def built(seed: int, **changes: object) -> tuple[Supernet, Genotype, Network, torch.Tensor]:
+def built(seed: int, operations: str = "binary", **changes: object) -> tuple[Supernet, Genotype, Network, torch.Tensor]:
     """A supernet, an architecture of its space, and that network with the same weights; images."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
     params = random_space(rng).model_copy(update=changes)
     size = 32 if params.stem == "imagenet" else 8
     binarize = block(BinarizeParams, weight_scale=rng.choice(["tensor", "channel", "none"]))
-    supernet = Supernet(params, binarize, size, 7)
+    supernet = Supernet(params, binarize, size, 7, operations=operations)
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -86,7 +90,7 @@ def test_what_was_not_drawn_need_not_be_computed(one_hot: tuple[str, ...], stem:
     with torch.no_grad():
         sample = distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(4), one_hot)
     found, flops = [], []
-    for given in (sample, sample.whole()):
+    for given in (sample, everything(sample)):
         supernet.zero_grad()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             supernet(images, given)
@@ -97,6 +101,51 @@ def test_what_was_not_drawn_need_not_be_computed(one_hot: tuple[str, ...], stem:
         found.append({**grads, "output": output.detach()})
     assert (flops[0] < flops[1]) == (one_hot != ("width",))  # a relaxed depth mixes widths
     torch.testing.assert_close(found[0], found[1])
+
+
+def everything(sample: Sample) -> Sample:
+    """The same draw, computed as a relaxed one is."""
+    return replace(sample, genotype=None)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("one_hot", [c for n in (1, 2, 3) for c in itertools.combinations(DECISIONS, n)])
+@pytest.mark.parametrize(("norm", "operations"), [("edge", "binary"), ("node", "binary"), ("edge", "float")])
+@pytest.mark.parametrize("trains", [False, True])
+def test_what_is_multiplied_by_zero_is_heard_and_passes_nothing_on(
+    one_hot: tuple[str, ...], norm: str, operations: str, trains: bool
+) -> None:
+    """Fewer convolutions, and the gradients of everything, those of weights too where they train."""
+    searched = {"stages": 3, "cells_per_stage": 3, "search_depth": True, "search_width": True}
+    supernet, _, _, images = built(3, operations, norm=norm, **searched)
+    supernet = supernet.to(memory_format=torch.channels_last).requires_grad_(trains)  # type: ignore[call-overload]
+    images = images.contiguous(memory_format=torch.channels_last)
+    distribution = Distribution(supernet.space, 1.0, torch.Generator().manual_seed(2))
+    sample = distribution.sample("gumbel", 1.0, torch.Generator().manual_seed(4), one_hot)
+    found, calls = [], []
+    for given in (sample.whole(), everything(sample)):
+        leaves = given.leaves("cpu")
+        wanted = [*leaves.tensors(), *(p for p in supernet.parameters() if trains)]
+        with Calls() as counted:
+            output = supernet(images, leaves)
+            grads = torch.autograd.grad(output.square().mean(), wanted, allow_unused=True)
+        calls.append(counted.of["convolution_backward"])
+        pairs = zip(wanted, grads, strict=True)
+        found.append([output.detach(), *(torch.zeros_like(w) if g is None else g for w, g in pairs)])
+    assert (calls[0] < calls[1]) == (one_hot != ("width",))
+    torch.testing.assert_close(found[0], found[1])
+
+
+class Calls(TorchDispatchMode):
+    """How often each of torch's operations is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.of[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("width_mask", ["activation", "feature"])
