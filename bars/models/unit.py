@@ -164,3 +164,5 @@ def use_native(model: nn.Module, native: Native) -> None:
             module.kernels = native.kernels() if module.binary else module.kernels
         elif hasattr(type(module), "native"):
             setattr(module, "native", native)  # noqa: B010 - a class that says so, not a submodule
+            if isinstance(module, CellConv2d):  # quantised from there, and not convolved with: in the order it is read
+                module.weight.data = module.weight.data.contiguous()

@@ -16,7 +16,7 @@ class Width:
 
     def per_block(self, blocks: int) -> Tensor | None:
         """The mask repeated for each of ``blocks`` nodes, [blocks * channels]."""
-        return self.mask if self.mask is None or blocks == 1 else self.mask.repeat(blocks)
+        return self.mask if self.mask is None or blocks == 1 else self.mask.expand(blocks, -1).flatten()
 
     def halved(self) -> Width:
         """The width of the stage before: channels double at a reduction, so every other mask entry remains."""
