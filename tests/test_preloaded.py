@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import bars
-from bars import preloaded
+from bars import preloaded, preloading
 from scripts.kill_test import fingerprint
 from tests.grids import TREE, edited
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with preloaded.started(ROOT) as address:
+    with preloading.started(ROOT) as address:
         yield address
 
 
@@ -154,7 +154,7 @@ def test_what_a_fork_cannot_do_is_left_to_the_job(
 def test_an_edit_counts_from_the_next_job_on(tmp_path: Path) -> None:
     """And one of another checkout is not answered for by this one."""
     edited_copy(tmp_path, "1.2.3")
-    with preloaded.started(tmp_path) as address:
+    with preloading.started(tmp_path) as address:
         jobs = [start(tmp_path, address, "--version", package=tmp_path)]
         jobs[0].wait()
         edited_copy(tmp_path, "4.5.67")
@@ -170,18 +170,31 @@ def edited_copy(folder: Path, version: str) -> None:
     (folder / "bars/__init__.py").write_text(f'__version__ = "{version}"\n')
 
 
-def test_a_fork_has_this_project_loaded() -> None:
-    code = (
-        "import sys\nfrom bars import preloaded\npreloaded._load()\n"
-        "print(*[name for name in preloaded.MODULES if f'bars.{name}' not in sys.modules])"
-    )
+def python(code: str, *words: str) -> list[str]:
+    """The words that a process says which has run nothing before."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_fork_has_this_project_and_its_parameters_loaded(folder: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom bars import preloading\npreloading._load(Path(sys.argv[1]))\n"
+        "print(*[name for name in preloading.MODULES if f'bars.{name}' not in sys.modules])\n"
+        "from bars.pipeline import closure, load\nfrom bars.pipeline.experiments import Grid\n"
+        "job = Grid(load.load_params(sys.argv[1]))['a']\nclosure.closure(*job.modules('retrain'))\n"
+        "print(load._parsed.cache_info().misses, closure.closure.cache_info().hits > 0)"
+    )
+    assert python(code, str(folder / "params.yaml")) == ["1", "True"]
+
+
+def test_a_job_that_is_handed_over_imports_little() -> None:
+    heavy = "{'torch', 'pathlib', 'subprocess', 'typing', 'yaml', 'tempfile'}"
+    assert python(f"import sys, bars.preloaded; print(*{heavy} & set(sys.modules))") == []
 
 
 def test_the_server_ends_with_who_started_it(tmp_path: Path) -> None:
-    code = "from bars.preloaded import started\nwith started() as address: print(address, flush=True); input()"
+    code = "from bars.preloading import started\nwith started() as address: print(address, flush=True); input()"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     pipe = subprocess.PIPE
     owner = subprocess.Popen([sys.executable, "-c", code], env=env, text=True, stdin=pipe, stdout=pipe)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -124,6 +126,11 @@ def _find(include: str, including: Path) -> Path:
     return next((path for path in tried if not path.samefile(including)), beside)
 
 
+@functools.lru_cache(maxsize=8)  # kept for the forks of a process (bars/preloading.py)
+def _parsed(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+
+
 def _read_yaml(path: Path, included_by: Path | None) -> Tree:
     try:
         text = path.read_text(encoding="utf-8")
@@ -137,7 +144,7 @@ def _read_yaml(path: Path, included_by: Path | None) -> Tree:
     except UnicodeDecodeError as error:
         raise ParamsError("the params file is not UTF-8 text", where=str(path), got=str(error)) from None
     try:
-        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        tree = copy.deepcopy(_parsed(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)

@@ -329,3 +329,13 @@ def test_every_key_has_a_meaning() -> None:
 
 def test_model_is_built_once() -> None:
     assert file_model() is file_model()
+
+
+def test_a_file_that_is_read_again_is_as_it_was(tmp_path: Path) -> None:
+    """It is parsed once per text, and nobody's changes are anybody else's."""
+    file, text = tmp_path / "params.yaml", (REPOSITORY / "params.yaml").read_text()
+    file.write_text(text)
+    load_params(file).tree["scales"].clear()
+    assert load_params(file).scales == ("smoke", "cpu", "gpu", "paper")
+    file.write_text(text.replace("recipe: common", "recipe: own", 1))
+    assert load_params(file).recipe == "own"

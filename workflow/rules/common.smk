@@ -18,7 +18,7 @@ CHECKOUT = (HERE / "bars").is_dir()
 if CHECKOUT:
     sys.path.insert(0, str(HERE))
 
-from bars import preloaded
+from bars import preloaded, preloading
 from bars.commands.parent import die_with_parent
 from bars.errors import BarsError, GridError
 from bars.pipeline import closure as sources
@@ -71,7 +71,7 @@ shell.prefix(prefix)
 
 # For its limit of 100 jobs a second Snakemake looks at the ready jobs again a second after each look, and at each job's end:
 # after sixty jobs sixty times a second, a fifth of a core. Jobs on this machine need none; one that was asked for stays.
-# BARS_PRELOAD=yes: jobs on this machine are forks of a process that has the libraries loaded (bars/preloaded.py).
+# BARS_PRELOAD=yes: jobs on this machine are forks of a process that has the libraries loaded (bars/preloading.py).
 # Not where another environment is deployed, whose libraries are others.
 onstart:
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
@@ -80,7 +80,8 @@ onstart:
     if os.environ.get("BARS_PRELOAD") == "yes" and not workflow.deployment_settings.deployment_method:
         server = contextlib.ExitStack()
         atexit.register(server.close)
-        os.environ[preloaded.ADDRESS] = server.enter_context(preloaded.started(HERE if CHECKOUT else None))
+        loaded = preloading.started(HERE if CHECKOUT else None, Path(PARAMS).absolute())
+        os.environ[preloaded.ADDRESS] = server.enter_context(loaded)
 
 
 # What a command says goes to its log, behind what earlier attempts said, and to the terminal: a line per epoch of each
