@@ -1,8 +1,8 @@
 """A job as the fork of a process that has everything loaded (opt-in, Linux).
 
-``python -m bars`` hands its arguments, environment and streams to the server (bars/preloading.py), passes signals on, and
-ends as its fork does; where there is no server, or one of another checkout, it does the work itself. Every job imports
-this: nothing that takes long.
+``python -m bars`` hands its arguments, environment and streams to the server (bars/preloading.py), passes signals on,
+and ends as its fork does; where there is no server, or one of another checkout, it does the work itself. Every job
+imports this: nothing that takes long.
 """
 
 from __future__ import annotations
