@@ -15,9 +15,9 @@ from benchmarks.timing import ratios, rounds, summary
 from benchmarks.variants import Size, search_step
 
 REFERENCE, LAST, OURS = "reference", "reference, channels-last", "ours"
-DRAWN, HARD = "ours, as params.yaml draws", "ours, hard sampling"
+DRAWN, HARD = "ours, as params.yaml draws", "ours, hard sampling"  # other estimators
 NATIVE, HALF = "ours, native passes", "ours, native passes in bfloat16"  # the latter where a CPU has AMX
-# Times as fast as the reference, at least; and share of its memory, at most. Hard sampling is another estimator.
+# Times as fast as the reference, at least; and share of its memory, at most.
 TARGETS = {
     ("cpu", "weight", OURS): (1.4, 0.8),
     ("cpu", "alpha", OURS): (1.6, 0.8),
@@ -45,16 +45,19 @@ def _compare(size: Size, kind: str, norm: str, options: Options) -> list[Row]:
     cuda = options.device.type == "cuda"
     step = partial(search_step, size, kind, norm=norm)
     eager, best = (Runtime(options.device, bfloat16=cuda, capture=capture) for capture in (False, cuda))
+    drawn = experiment().search.straight_through
     make: dict[str, Callable[[], Step]] = {
         REFERENCE: partial(step, runtime=eager, plain=True, channels_last=False),
         LAST: partial(step, runtime=eager, plain=True),
         OURS: partial(step, runtime=best),  # all relaxed
-        DRAWN: partial(step, runtime=best, one_hot=experiment().search.straight_through),
+        DRAWN: partial(step, runtime=best, one_hot=drawn),
         HARD: partial(step, runtime=eager, sampling="hard"),
     }
     if not cuda:
         here = Runtime.resolve(runtime_params(device="cpu", threads=options.threads, passes="native"))
-        make[HALF if here.bfloat16 else NATIVE] = partial(step, runtime=here)
+        native = HALF if here.bfloat16 else NATIVE
+        make[native] = partial(step, runtime=here)
+        make[f"{native}, as params.yaml draws"] = partial(step, runtime=here, one_hot=drawn)
     seconds = rounds({name: build() for name, build in make.items()}, options.rounds, options.device)
     memory = {name: peak_mib(build, options.device, options.threads) for name, build in make.items()}
     times, rows = ratios(seconds, REFERENCE), list[Row]()
