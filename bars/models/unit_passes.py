@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -169,14 +169,9 @@ def affine(edges: Edges) -> Tensor:
 
 
 def _float_output_backward(
-    grads: Sequence[Tensor],
-    y: Tensor,
-    edges: Edges,
-    signs: Tensor | None,
-    needs_scale: bool,
-    kept: Sequence[int] | None = None,
+    grads: Sequence[Tensor], y: Tensor, edges: Edges, _signs: Tensor | None, *how: Any
 ) -> tuple[Through | None, Tensor | None]:
-    return output_backward(grads, y, edges, affine(edges), needs_scale, kept)
+    return output_backward(grads, y, edges, affine(edges), *how)
 
 
 # A unit in floats: its convolution sees the affine part as it is.
