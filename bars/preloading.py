@@ -36,19 +36,14 @@ def started(checkout: Path | None = None, params: Path | None = None) -> Iterato
 
     ``checkout``: where this package lies if it is not installed. ``params``: the file that jobs will read.
     """
+    given = [] if params is None else [str(params)]
     folder = Path(tempfile.mkdtemp(prefix="bars-"))  # no other user can open it
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder / "jobs"))
         listener.listen(128)
         # In a session of its own: Ctrl-C reaches the jobs, which pass it on, and not a fork a second time.
         server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "bars.preloading",
-                str(listener.fileno()),
-                *([] if params is None else [str(params)]),
-            ],
+            [sys.executable, "-m", "bars.preloading", str(listener.fileno()), *given],
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             env=os.environ | dict.fromkeys(THREADS, "1"),

@@ -188,6 +188,7 @@ class Cell(nn.Module):
                 normed = self.node_norms[str(node)](features)
                 signs = binary_sign(normed.detach()) if self.shares_signs else None
             heads = [self.edges[edges[row]][1] - 1 for row in rows]
+            drawn = None if passing is None else [self.candidates[e][passing[e]] for e in (edges[row] for row in rows)]
             scales = [active[edges[row]][name] for row in rows]
             given = [scale for scale in scales if scale is not None]
             into = [totals[head] for head in heads]
@@ -200,9 +201,7 @@ class Cell(nn.Module):
                 rows=None if len(rows) == len(edges) else rows,
                 scale=torch.stack(given) if given else None,
                 signs=signs,
-                passing=None
-                if passing is None
-                else [self.candidates[e][passing[e]] == name for e in map(edges.__getitem__, rows)],
+                passing=None if drawn is None else [chosen == name for chosen in drawn],
             )
             for head, output in zip(heads, outputs, strict=True):
                 totals[head] = totals[head].add_(self.drop_path(output)) if self.drop_path.active else output

@@ -410,14 +410,16 @@ void add_scaled_backward(const Value* const* grads, const long* step, const Valu
       const Value* g = grads[e] + pixel * step[e];
       const float factor = scale ? scale[e] : 1.0f;
       if (e == 0) std::fill(total, total + n, 0.0f);
-      for (long i = 0; dx && i < n; ++i) total[i] += factor * read(g[i]);
+      if (dx)
+        for (long i = 0; i < n; ++i) total[i] += factor * read(g[i]);
       if (!d_scale) continue;
       float* __restrict sum = sums[e].part();
       for (long i = 0; i < n; ++i) sum[i] += read(g[i]) * read(from[i]);
       sums[e].next();
     }
+    if (!dx) return;
     Value* __restrict to = dx + pixel * channels;
-    for (long i = 0; dx && i < n; ++i) write(to[i], total[i]);
+    for (long i = 0; i < n; ++i) write(to[i], total[i]);
   });
   for (long e = 0; d_scale && e < edges; ++e) d_scale[e] = static_cast<float>(sums[e].all());
 }

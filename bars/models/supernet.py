@@ -206,13 +206,13 @@ class Supernet(nn.Module):
 
     def _choice(self, sample: Sample, cell_type: str) -> OpChoice:
         weight = None if sample.op is None else sample.op[self.type_index[cell_type]]
-        index, passing = (
-            None
-            if of is None
-            else [self.space.primitives.index(of.cells[cell_type][edge]) for edge in self.space.edges]
-            for of in (sample.chosen("op"), sample.passing("op"))
-        )
-        return OpChoice(weight, index, passing)
+        return OpChoice(weight, *(self._index(of, cell_type) for of in (sample.chosen("op"), sample.passing("op"))))
+
+    def _index(self, genotype: Genotype | None, cell_type: str) -> list[int] | None:
+        if genotype is None:
+            return None
+        names = genotype.cells[cell_type]
+        return [self.space.primitives.index(names[edge]) for edge in self.space.edges]
 
 
 def _added(total: Tensor, x: Tensor, share: Tensor, native: Native | None) -> Tensor:
